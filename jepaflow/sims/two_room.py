@@ -47,7 +47,7 @@ class TwoRoomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     fps = 10
     """Control steps per second in recorded datasets."""
     camera = "top"
-    state_names = ("agent_x", "agent_y", "target_x", "target_y")
+    state_names: tuple[str, ...] = ("agent_x", "agent_y", "target_x", "target_y")
     task = "Go to the target."
 
     def __init__(
@@ -119,7 +119,7 @@ class TwoRoomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         values = np.asarray(state, dtype=np.float64)
         if values.shape != (4,) or not np.isfinite(values).all():
             raise JepaflowError(
-                f"a Two-Room state is four finite numbers, {', '.join(self.state_names)}; this one is {values.tolist()}."
+                f"a Two-Room state is four finite numbers, {', '.join(self.state_names)}; not {values.tolist()}."
                 " Give a state that get_state returned."
             )
         agent, target = (float(values[0]), float(values[1])), (float(values[2]), float(values[3]))
