@@ -1,0 +1,114 @@
+"""The store: a converted dataset, one HDF5 file, read row by row.
+
+The layout is stable-worldmodel's flat one (``pixels``, ``action``, ``proprio``, ``state``, ``episode_idx``, ``step_idx``,
+``ep_len``, ``ep_offset``); the primary camera is ``pixels``, the others ``pixels_<camera>``. Rows of pixels are one chunk
+each and uncompressed, so a window costs exactly its rows. Each process opens the file for itself: HDF5 handles do not
+survive a fork.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Int, UInt8
+from numpy import ndarray
+
+from jepaflow.common.errors import JepaflowError
+
+
+class Store:
+    """Read-only view of a store.
+
+    Attributes:
+        fps: control steps per second.
+        image_size: side of the square frames, in pixels.
+        cameras: names of the views; the first is the primary one.
+        tasks: task sentences, indexed by ``task_index``.
+        ep_len, ep_offset: rows per episode and first row of each.
+
+    Raises:
+        JepaflowError: when the file is missing, unfinished or no store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._file: h5py.File | None = None
+        self._pid = -1
+        if not self.path.is_file():
+            raise JepaflowError(f"{self.path} does not exist. Make it with: jepaflow convert DATASET {self.path}")
+        try:
+            file = self._open()
+        except OSError as error:
+            raise JepaflowError(f"{self.path} is not a readable HDF5 file ({error}). Convert the dataset again.") from error
+        if "jepaflow" not in file.attrs or "ep_len" not in file or "pixels" not in file:
+            raise JepaflowError(f"{self.path} is not a jepaflow store. Make one with: jepaflow convert DATASET {self.path}")
+        if not file.attrs.get("complete", False):
+            raise JepaflowError(f"{self.path} is unfinished. Run the same jepaflow convert again: it continues.")
+        self.meta: dict[str, Any] = json.loads(file.attrs["jepaflow"])
+        self.fps = float(self.meta["fps"])
+        self.cameras: tuple[str, ...] = tuple(self.meta["cameras"])
+        self.tasks: list[str] = list(self.meta.get("tasks", []))
+        self.ep_len: Int[ndarray, " E"] = file["ep_len"][:].astype(np.int64)
+        self.ep_offset: Int[ndarray, " E"] = file["ep_offset"][:].astype(np.int64)
+        self.length, self.image_size = int(file["pixels"].shape[0]), int(file["pixels"].shape[1])
+        self.columns = set(file.keys())
+
+    def _open(self) -> h5py.File:
+        if self._file is None or self._pid != os.getpid():
+            self._file, self._pid = h5py.File(self.path, "r"), os.getpid()
+        return self._file
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None, "_pid": -1}
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.ep_len)
+
+    def dim(self, column: str) -> int:
+        """Size of a low-dimensional column, 0 when the store has none of that name."""
+        return int(self._open()[column].shape[1]) if column in self.columns else 0
+
+    def pixels_column(self, camera: str) -> str:
+        """Name of the column of a camera ("pixels" also names the primary one).
+
+        Raises:
+            JepaflowError: when the store has no such camera.
+        """
+        if camera in ("pixels", self.cameras[0]):
+            return "pixels"
+        column = f"pixels_{camera}"
+        if column not in self.columns:
+            raise JepaflowError(f"{self.path} has no camera {camera!r}; it has {', '.join(self.cameras)}. Change --model.cameras.")
+        return column
+
+    def read(self, column: str, rows: Int[ndarray, " n"]) -> ndarray:
+        """Read the given rows of a column, in the order given; only these rows are touched."""
+        data = self._open()[column]
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) == 0:
+            return np.empty((0, *data.shape[1:]), data.dtype)
+        if data.ndim <= 2:
+            low, high = int(rows.min()), int(rows.max()) + 1
+            block: ndarray = data[low:high]  # low-dimensional rows are cheap: one contiguous read, then pick
+            return block[rows - low]
+        out = np.empty((len(rows), *data.shape[1:]), data.dtype)
+        for i, row in enumerate(rows):
+            data.read_direct(out, np.s_[int(row)], np.s_[i])
+        return out
+
+    def pixels(self, rows: Int[ndarray, " n"], cameras: tuple[str, ...] = ("pixels",)) -> UInt8[ndarray, "n V S S 3"]:
+        """Read frames of several views."""
+        return np.stack([self.read(self.pixels_column(camera), rows) for camera in cameras], axis=1)
+
+    def episode_rows(self, episode: int) -> Int[ndarray, " n"]:
+        """All rows of an episode."""
+        return np.arange(self.ep_offset[episode], self.ep_offset[episode] + self.ep_len[episode])
+
+    def source_episode(self, episode: int) -> int:
+        """Episode number in the dataset from which the store was made (for messages)."""
+        return int(self._open()["ep_source"][episode]) if "ep_source" in self.columns else episode

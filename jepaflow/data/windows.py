@@ -1,0 +1,197 @@
+"""Windows: clips of ``T`` frames, ``K`` control steps apart, with every action in between.
+
+The order is a pure function of (seed, epoch): batch i of epoch e is the same whoever asks, whenever, so a run resumes
+at any offset without replaying anything. Only the rows that a window needs are read. Pixels that fit in memory are
+kept there (a laptop reads them once); larger stores are read from disk by a thread ahead of the trainer.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from jepaflow.common.console import progress
+from jepaflow.common.errors import JepaflowError
+from jepaflow.data.store import Store
+
+
+@dataclass(frozen=True)
+class Window:
+    """A batch of windows. Shapes: ``pixels`` [B, T, V, S, S, 3], ``blocks`` [B, T, K, A], ``proprio`` [B, T, P] or None.
+
+    ``blocks[:, t]`` are the K actions executed from frame t on. ``where`` [B, 3] holds store, episode and first step.
+    """
+
+    pixels: UInt8[Tensor, "B T V S S 3"]
+    blocks: Float[Tensor, "B T K A"]
+    proprio: Float[Tensor, "B T P"] | None
+    where: Int[ndarray, "B 3"]
+
+    def to(self, device: torch.device) -> "Window":
+        """Move the tensors to a device."""
+        proprio = None if self.proprio is None else self.proprio.to(device)
+        return Window(self.pixels.to(device), self.blocks.to(device), proprio, self.where)
+
+
+def window_starts(store: Store, episodes: tuple[int, ...], span: int) -> Int[ndarray, "n 2"]:
+    """Every (episode, first step) whose next ``span`` control steps lie inside the episode."""
+    pairs = [
+        np.stack([np.full(n, episode), np.arange(n)], 1)
+        for episode in episodes
+        if (n := int(store.ep_len[episode]) - span + 1) > 0
+    ]
+    return np.concatenate(pairs) if pairs else np.empty((0, 2), np.int64)
+
+
+class Windows:
+    """All windows of the given episodes of one or several stores.
+
+    Args:
+        stores: stores with the same frame size and action size.
+        episodes: for each store, the episodes to use.
+        frames: T.
+        stride: K, control steps between frames.
+        cameras: views to read.
+        proprio: read ``observation.state`` too.
+        cache_bytes: keep the pixels in memory when they take no more than this; None = a quarter of the memory.
+
+    Raises:
+        JepaflowError: when stores do not match, have no actions, or no episode is long enough.
+    """
+
+    def __init__(
+        self,
+        stores: list[Store],
+        episodes: list[tuple[int, ...]],
+        frames: int,
+        stride: int,
+        cameras: tuple[str, ...] = ("pixels",),
+        proprio: bool = False,
+        cache_bytes: int | None = None,
+    ) -> None:
+        _check_match(stores, proprio)
+        self.stores, self.frames, self.stride, self.cameras, self.proprio = stores, frames, stride, cameras, proprio
+        span = frames * stride
+        starts = [window_starts(store, chosen, span) for store, chosen in zip(stores, episodes, strict=True)]
+        self.index = np.concatenate([np.insert(s, 0, i, axis=1) for i, s in enumerate(starts)])
+        if len(self.index) == 0:
+            longest = max(int(store.ep_len[list(chosen)].max(initial=0)) for store, chosen in zip(stores, episodes, strict=True))
+            raise JepaflowError(
+                f"No episode is long enough: a window needs {span} control steps ({frames} frames × {stride}), the longest has {longest}. "
+                "Use a smaller --model.block or record longer episodes."
+            )
+        self._low = [
+            {name: store.read(name, np.arange(store.length)) for name in ("action", *(["proprio"] if proprio else []))} for store in stores
+        ]
+        self._pixels = self._load(cache_bytes)
+
+    def _load(self, cache_bytes: int | None) -> list[ndarray] | None:
+        budget = cache_bytes if cache_bytes is not None else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+        size = sum(store.length * len(self.cameras) * store.image_size**2 * 3 for store in self.stores)
+        if size > budget:
+            return None
+        cached = []
+        with progress("Load pixels", sum(store.length for store in self.stores)) as advance:
+            for store in self.stores:
+                out = np.empty((store.length, len(self.cameras), store.image_size, store.image_size, 3), np.uint8)
+                for begin in range(0, store.length, 1024):
+                    rows = np.arange(begin, min(begin + 1024, store.length))
+                    out[rows] = store.pixels(rows, self.cameras)
+                    advance(len(rows))
+                cached.append(out)
+        return cached
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return len(self.index)
+
+    def order(self, seed: int, epoch: int) -> Int[ndarray, " n"]:
+        """The permutation of an epoch: a pure function of its arguments and of the set of windows."""
+        return np.random.default_rng([seed, epoch]).permutation(len(self.index))
+
+    def batches_per_epoch(self, batch_size: int) -> int:
+        """Whole batches in an epoch; the incomplete last one is dropped."""
+        return len(self.index) // batch_size
+
+    def batch(self, numbers: Int[ndarray, " B"]) -> Window:
+        """Read the windows with these numbers."""
+        where = self.index[numbers]
+        pixels, blocks, states = [], [], []
+        for store_number, episode, step in where:
+            store = self.stores[store_number]
+            first = int(store.ep_offset[episode]) + int(step)
+            rows = first + self.stride * np.arange(self.frames)
+            pixels.append(self._pixels[store_number][rows] if self._pixels else store.pixels(rows, self.cameras))
+            low = self._low[store_number]
+            blocks.append(low["action"][first : first + self.frames * self.stride].reshape(self.frames, self.stride, -1))
+            if self.proprio:
+                states.append(low["proprio"][rows])
+        proprio = torch.from_numpy(np.stack(states)) if self.proprio else None
+        return Window(torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(blocks)), proprio, where)
+
+    def place(self, where: Int[ndarray, " 3"]) -> str:
+        """Name a window for a message: file, episode of the source dataset, first frame."""
+        store = self.stores[int(where[0])]
+        return f"{store.path}, episode {store.source_episode(int(where[1]))}, frames {int(where[2])} to {int(where[2]) + self.frames * self.stride - 1}"
+
+
+def _check_match(stores: list[Store], proprio: bool) -> None:
+    for store in stores:
+        if "action" not in store.columns:
+            raise JepaflowError(f"{store.path} has no actions (a folder of plain videos?). This model needs a dataset with actions.")
+        if proprio and "proprio" not in store.columns:
+            raise JepaflowError(f"{store.path} has no observation.state. Train without --proprio or use another dataset.")
+        for what, mine, first in (
+            ("frames of another size", store.image_size, stores[0].image_size),
+            ("actions of another size", store.dim("action"), stores[0].dim("action")),
+        ):
+            if mine != first:
+                raise JepaflowError(f"{store.path} has {what} ({mine}) than {stores[0].path} ({first}). Convert them alike or train on one.")
+
+
+Item = tuple[int, Window]
+
+
+def prefetch(read: Callable[[int], Window], begin: int, end: int, depth: int = 2) -> Iterator[Item]:
+    """Yield ``(step, read(step))`` for steps ``begin … end − 1``, read ahead by one thread, in order.
+
+    An error in the thread is raised here, at the step where it happened. Closing the iterator ends the thread.
+    """
+    ready: queue.Queue[Item | BaseException | None] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def offer(item: "Item | BaseException | None") -> None:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for step in range(begin, end):
+                if stop.is_set():
+                    return
+                offer((step, read(step)))
+            offer(None)
+        except BaseException as error:
+            offer(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()

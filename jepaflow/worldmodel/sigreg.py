@@ -1,0 +1,94 @@
+"""SIGReg: keep the latent an isotropic Gaussian, so that it cannot collapse (LeJEPA; LeWorldModel §2).
+
+For each time step, the batch of latents is projected on fresh random directions and each projection's empirical
+characteristic function is compared with that of N(0, 1) (Epps & Pulley 1983):
+
+    T(h) = B · Σ_k w_k [ (mean cos t_k h − e^{−t_k²/2})² + (mean sin t_k h)² ]
+
+with 17 knots on [0, 3], trapezoid weights doubled by symmetry (2·dt inside, dt at the ends) times e^{−t²/2}. The factor
+B is part of the released loss: the batch size changes the effective λ. The statistic is averaged over directions and time.
+
+Written as one autograd function because the plain graph keeps 17 cosines and sines of every projection: the knots
+are multiples of dt, so one sine and cosine and a rotation per knot suffice, and the gradient is a closed form.
+Under data parallelism the characteristic function is that of the global batch; every rank must draw the same
+directions; the gradient is multiplied by the world size because data-parallel training averages gradients.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
+
+KNOTS, T_MAX, DIRECTIONS = 17, 3.0, 1024
+
+
+def _world() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def _knots(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Knots t, N(0, 1)'s characteristic function there, and the weights."""
+    t = torch.linspace(0, T_MAX, KNOTS, device=device)
+    phi = torch.exp(-t * t / 2)
+    weights = torch.full_like(t, 2 * T_MAX / (KNOTS - 1))
+    weights[[0, -1]] /= 2
+    return t, phi, weights * phi
+
+
+class _EppsPulley(torch.autograd.Function):
+    """Mean Epps–Pulley statistic of projections ``h[T, B, M]`` over T and M; the batch is axis 1."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor) -> Tensor:
+        t, phi, weights = _knots(h.device)
+        world, batch = _world(), h.shape[1] * _world()
+        cos1, sin1 = torch.cos(t[1] * h), torch.sin(t[1] * h)
+        mean_cos, mean_sin = [], []
+        cos, sin = torch.ones_like(h), torch.zeros_like(h)
+        for _ in range(1, KNOTS):
+            cos, sin = cos * cos1 - sin * sin1, sin * cos1 + cos * sin1
+            mean_cos.append(cos.mean(1))
+            mean_sin.append(sin.mean(1))
+        ecf = torch.stack([torch.stack(mean_cos), torch.stack(mean_sin)])  # [2, knots - 1, T, M]; t = 0 contributes nothing
+        if world > 1:
+            dist.all_reduce(ecf, op=dist.ReduceOp.SUM)
+            ecf /= world
+        error = ecf - torch.stack([phi[1:], torch.zeros_like(phi[1:])])[:, :, None, None]
+        statistic = batch * (error.square().sum(0) * weights[1:, None, None]).sum(0)
+        ctx.save_for_backward(cos1, sin1, error)
+        return statistic.mean()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        cos1, sin1, error = ctx.saved_tensors
+        t, _, weights = _knots(cos1.device)
+        out = torch.zeros_like(cos1)
+        cos, sin = torch.ones_like(cos1), torch.zeros_like(cos1)
+        for k in range(1, KNOTS):
+            cos, sin = cos * cos1 - sin * sin1, sin * cos1 + cos * sin1
+            slope = 2 * weights[k] * t[k] * error[:, k - 1, :, None]  # [2, T, 1, M]
+            out.addcmul_(cos, slope[1]).addcmul_(sin, slope[0], value=-1)
+        # d statistic / d h = B · (…) / B: the batch factor and the mean cancel; × world undoes the averaging of gradients.
+        return out * (grad * _world() / (cos1.shape[0] * cos1.shape[2]))
+
+
+def epps_pulley(h: Float[Tensor, "T B M"]) -> Float[Tensor, ""]:
+    """Epps–Pulley statistic of projections against N(0, 1), over axis 1, averaged over T and M. Float32."""
+    result: Tensor = _EppsPulley.apply(h.float())  # type: ignore[no-untyped-call]
+    return result
+
+
+def sigreg(z: Float[Tensor, "B T D"], generator: torch.Generator, directions: int = DIRECTIONS) -> Float[Tensor, ""]:
+    """Distance of the batch of latents from an isotropic Gaussian, per time step.
+
+    Args:
+        z: latents.
+        generator: draws the directions (on the CPU); give all ranks the same seed.
+        directions: number of random unit directions.
+    """
+    u = torch.randn(z.shape[-1], directions, generator=generator).to(z.device)
+    u = u / u.norm(dim=0, keepdim=True)
+    with torch.autocast(z.device.type, enabled=False):
+        return epps_pulley(z.float().transpose(0, 1) @ u)
