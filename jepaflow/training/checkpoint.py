@@ -1,0 +1,165 @@
+"""Checkpoints: LeRobot's folder convention, safetensors and JSON only, whole or absent.
+
+``checkpoints/000500/{pretrained_model/{config.json, model.safetensors}, training_state/{optimizer_state.safetensors,
+training_step.json}}`` and the symbolic link ``checkpoints/last``. A checkpoint is written under a temporary name, flushed
+and renamed, then the link is replaced by a rename, then older ones are removed: whenever the process dies, ``last``
+leads to a whole checkpoint. There is no saved random state, since everything random in step s is a function of
+(seed, s).
+"""
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.common.files import read_json, sync_directory, write_json
+from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run, ready to use: the model is in eval mode."""
+
+    path: Path
+    model: JEPA
+    config: dict[str, Any]
+    """the training configuration, as saved"""
+    store_path: Path
+    """the first store it was trained on"""
+    train_episodes: list[int]
+    val_episodes: list[int]
+    step: int
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _optimizer_tensors(model: JEPA, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"{name}/{key}"] = value.detach().cpu().contiguous()
+    return tensors
+
+
+def save_checkpoint(run: Path, step: int, model: JEPA, optimizer: torch.optim.Optimizer, keep: int = 2) -> Path:
+    """Save model and optimizer as ``run/checkpoints/<step>`` and point ``last`` to it.
+
+    Args:
+        run: the run folder.
+        step: optimizer steps done.
+        model, optimizer: what to save.
+        keep: how many checkpoints to keep, at least two.
+
+    Raises:
+        JepaflowError: when the disk refuses; earlier checkpoints stay as they are.
+    """
+    if keep < 2:
+        raise JepaflowError(f"--keep is {keep}; keep at least 2 checkpoints, so that one is whole while the next is written.")
+    root = run / "checkpoints"
+    final, temporary = root / f"{step:06d}", root / f".{step:06d}.{os.getpid()}.tmp"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for stale in root.glob(".*.tmp"):
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        weights, state = temporary / "pretrained_model", temporary / "training_state"
+        weights.mkdir(parents=True)
+        state.mkdir()
+        # Sorted, contiguous copies: the file is then a pure function of the weights.
+        save_file({k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())}, weights / "model.safetensors")
+        write_json(weights / "config.json", {"type": "jepaflow", **asdict(model.config)})
+        save_file(_optimizer_tensors(model, optimizer), state / "optimizer_state.safetensors")
+        write_json(state / "training_step.json", {"step": step})
+        for file in (weights / "model.safetensors", state / "optimizer_state.safetensors"):
+            _sync_file(file)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+        link = root / f".last.{os.getpid()}.tmp"
+        link.unlink(missing_ok=True)
+        link.symlink_to(final.name)
+        os.replace(link, root / "last")
+        sync_directory(root)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise JepaflowError(f"Cannot save the checkpoint {final}: {error}. Free some space and go on with --resume.") from error
+    for old in saved_checkpoints(run)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)  # one that cannot be deleted harms nobody
+    return final
+
+
+def saved_checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints of a run, oldest first. Half-written ones have temporary names and do not count."""
+    root = run / "checkpoints"
+    found = [p for p in root.glob("[0-9]*") if (p / "training_state" / "training_step.json").is_file()] if root.is_dir() else []
+    return sorted(found, key=lambda p: int(p.name))
+
+
+def _load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise JepaflowError(f"{path} is damaged or missing ({error}). Use an older checkpoint of the run.") from error
+
+
+def load_model(folder: Path) -> JEPA:
+    """Load a model from ``<checkpoint>/pretrained_model`` (config.json + model.safetensors), in eval mode.
+
+    Raises:
+        JepaflowError: when a file is missing or damaged, or the weights are not this model's.
+    """
+    values = read_json(folder / "config.json")
+    values.pop("type", None)
+    try:
+        model = JEPA(JEPAConfig.from_dict(values))
+    except (TypeError, KeyError) as error:
+        raise JepaflowError(f"{folder / 'config.json'} does not describe a jepaflow model ({error}).") from error
+    try:
+        model.load_state_dict(_load_tensors(folder / "model.safetensors"))
+    except RuntimeError as error:
+        raise JepaflowError(f"{folder / 'model.safetensors'} does not fit its config.json: {str(error).splitlines()[-1].strip()}") from error
+    return model.eval()
+
+
+def restore(checkpoint: Path, model: JEPA, optimizer: torch.optim.Optimizer) -> int:
+    """Put a checkpoint's weights and optimizer state into ``model`` and ``optimizer``; returns the step."""
+    model.load_state_dict(_load_tensors(checkpoint / "pretrained_model" / "model.safetensors"))
+    tensors = _load_tensors(checkpoint / "training_state" / "optimizer_state.safetensors")
+    for name, parameter in model.named_parameters():
+        prefix = f"{name}/"
+        state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
+    return int(read_json(checkpoint / "training_state" / "training_step.json")["step"])
+
+
+def load_run(run: Path, device: str = "cpu") -> Run:
+    """Load the last checkpoint of a run with its split and data path.
+
+    Raises:
+        JepaflowError: when the folder is no run or has no whole checkpoint yet.
+    """
+    run = Path(run)
+    if not (run / "config.json").is_file():
+        raise JepaflowError(f"{run} is not a run folder (it has no config.json). Train one with: jepaflow train --output-dir {run} …")
+    checkpoints = saved_checkpoints(run)
+    if not checkpoints:
+        raise JepaflowError(f"{run} has no checkpoint yet. Let it train until the first save, or resume it.")
+    config, split = read_json(run / "config.json"), read_json(run / "split.json")
+    first = config["dataset"]["path"][0]
+    return Run(
+        path=run,
+        model=load_model(checkpoints[-1] / "pretrained_model").to(device),
+        config=config,
+        store_path=Path(first),
+        train_episodes=split["train"][0],
+        val_episodes=split["val"][0],
+        step=int(checkpoints[-1].name),
+    )

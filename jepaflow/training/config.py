@@ -1,0 +1,87 @@
+"""What a training run is: saved as ``config.json`` in its folder, compared when it is resumed."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.training.objective import ObjectiveConfig
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Where the windows come from."""
+
+    path: tuple[Path, ...] = ()
+    """stores made by jepaflow convert; several are mixed"""
+    val_fraction: float = 0.1
+    """share of episodes held out"""
+    split_seed: int = 0
+    episodes: int | None = None
+    """train on this many episodes only (nested subsets)"""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with linear warm-up and cosine decay."""
+
+    lr: float = 5e-4
+    weight_decay: float = 1e-3
+    warmup: float = 0.02
+    """share of the steps spent warming up"""
+    clip: float = 1.0
+    """largest gradient norm"""
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0 or self.clip <= 0 or not 0 <= self.warmup < 1 or self.weight_decay < 0:
+            raise JepaflowError("--optim: lr and clip must be positive, warmup in [0, 1), weight-decay not negative.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    preset: str = "nano"
+    """size of the model: nano, small or paper"""
+    block: int = 5
+    """K, control steps in a model step"""
+    history: int = 3
+    """H, model steps that the predictor sees"""
+    cameras: tuple[str, ...] = ("pixels",)
+    """views to use; "pixels" is the store's primary camera"""
+    proprio: bool = False
+    """use observation.state as a second input"""
+    latent_dim: int | None = None
+    """D; the preset's when not given"""
+    steps: int = 2000
+    """optimizer steps"""
+    batch_size: int = 64
+    loss: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    seed: int = 0
+    save_every: int = 250
+    log_every: int = 25
+    val_every: int = 250
+    val_batches: int = 4
+    keep: int = 2
+    """checkpoints kept, at least 2"""
+    precision: str = "auto"
+    """auto, bf16 or float32; auto takes bf16 where the processor multiplies it natively"""
+    device: str = "auto"
+    """auto, cpu or cuda"""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "save_every", "log_every", "val_every", "val_batches"):
+            if getattr(self, name) < 1:
+                raise JepaflowError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")
+        if self.batch_size < 2:
+            raise JepaflowError(f"--batch-size is {self.batch_size}; SIGReg and BatchNorm need at least 2.")
+        if self.keep < 2:
+            raise JepaflowError(f"--keep is {self.keep}; keep at least 2 checkpoints, so that one is whole while the next is written.")
+        if self.precision not in ("auto", "bf16", "float32") or self.device not in ("auto", "cpu", "cuda"):
+            raise JepaflowError("--precision is auto, bf16 or float32; --device is auto, cpu or cuda.")
+
+    @property
+    def frames(self) -> int:
+        """T, frames in a window: the history and the steps forecast after it."""
+        return self.history + (self.loss.rollout_steps if self.loss.rollout else 1)

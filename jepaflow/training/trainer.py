@@ -1,0 +1,280 @@
+"""The training loop.
+
+Everything random in step s (batch, dropout, SIGReg's directions) is a function of (seed, s), so a resumed run repeats
+on a CPU exactly what the uninterrupted one did, from a checkpoint that holds weights and optimizer state alone. A loss or
+gradient that is not finite stops the run *before* the optimizer step and names the windows.
+"""
+
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from jepaflow.common.console import console, progress
+from jepaflow.common.errors import JepaflowError
+from jepaflow.common.files import read_json, write_json
+from jepaflow.data.scaling import column_statistics
+from jepaflow.data.split import Split, split_episodes
+from jepaflow.data.store import Store
+from jepaflow.data.windows import Window, Windows, prefetch
+from jepaflow.training.checkpoint import restore, save_checkpoint, saved_checkpoints
+from jepaflow.training.config import TrainConfig
+from jepaflow.training.device import choose_device, choose_precision
+from jepaflow.training.health import health
+from jepaflow.training.log import TrainingLog
+from jepaflow.training.objective import Losses, losses
+from jepaflow.worldmodel.jepa import JEPA, JEPAConfig, Scaler
+from jepaflow.worldmodel.presets import preset
+
+
+def model_config(config: TrainConfig, store: Store) -> JEPAConfig:
+    """The model that ``config`` asks for, on this store.
+
+    Raises:
+        JepaflowError: when the store's frames are not of the preset's size.
+    """
+    wanted = preset(config.preset)
+    if store.image_size != wanted.image_size:
+        raise JepaflowError(
+            f"{store.path} has frames of {store.image_size} px, the preset {config.preset} takes {wanted.image_size}. "
+            f"Convert with --image-size {wanted.image_size}, or choose another preset."
+        )
+    return preset(
+        config.preset,
+        cameras=config.cameras,
+        action_dim=store.dim("action"),
+        proprio_dim=store.dim("proprio") if config.proprio else 0,
+        block=config.block,
+        history=config.history,
+        latent_dim=config.latent_dim or wanted.latent_dim,
+    )
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a cosine to zero; a pure function of the step."""
+    warmup = max(1, round(config.optim.warmup * config.steps))
+    if step < warmup:
+        return config.optim.lr * (step + 1) / warmup
+    share = (step - warmup) / max(1, config.steps - warmup)
+    return config.optim.lr * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def make_optimizer(model: JEPA, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW; weight decay on matrices only."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": config.optim.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.optim.lr)
+
+
+class Trainer:
+    """Trains one run; made anew for a fresh start or a resumption.
+
+    Args:
+        config: the run.
+        run: its folder.
+
+    Raises:
+        JepaflowError: when the data do not suit the model.
+    """
+
+    def __init__(self, config: TrainConfig, run: Path) -> None:
+        if not config.dataset.path:
+            raise JepaflowError("No dataset. Give a store with --dataset.path X.h5 (made by jepaflow convert).")
+        self.config, self.run = config, run
+        self.stores = [Store(path) for path in config.dataset.path]
+        self.splits = [self._split(store) for store in self.stores]
+        self.device, why_device = choose_device(config.device)
+        self.precision, why_precision = choose_precision(config.precision, self.device)
+        torch.manual_seed(config.seed)
+        self.model = JEPA(model_config(config, self.stores[0])).to(self.device)
+        self._fit_scalers()
+        self.optimizer = make_optimizer(self.model, config)
+        self.windows = self._windows([s.train for s in self.splits])
+        self.batches = self.windows.batches_per_epoch(config.batch_size)
+        if self.batches == 0:
+            raise JepaflowError(f"There are {len(self.windows)} training windows, fewer than one batch. Use a smaller --batch-size.")
+        self.val = self._val_batches()
+        self.step = 0
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+        console.print(f"{self.model!r}\n{self.device} ({why_device}), {str(self.precision)[6:]} ({why_precision}), {len(self.windows):,} windows")
+
+    def _split(self, store: Store) -> Split:
+        dataset = self.config.dataset
+        return split_episodes(store.num_episodes, dataset.val_fraction, dataset.split_seed, dataset.episodes)
+
+    def _windows(self, episodes: list[tuple[int, ...]]) -> Windows:
+        config = self.config
+        return Windows(self.stores, episodes, config.frames, config.block, config.cameras, config.proprio)
+
+    def _val_batches(self) -> list[Window]:
+        """A fixed sample of held-out windows; empty when no episode is held out or long enough."""
+        try:
+            windows = self._windows_uncached([s.val for s in self.splits])
+        except JepaflowError:
+            console.print("No held-out episode is long enough for a window: health will not be measured.")
+            return []
+        order = windows.order(self.config.dataset.split_seed, 0)
+        size = min(self.config.batch_size, len(order))
+        count = min(self.config.val_batches, len(order) // size)
+        return [windows.batch(order[i * size : (i + 1) * size]) for i in range(count)]
+
+    def _windows_uncached(self, episodes: list[tuple[int, ...]]) -> Windows:
+        config = self.config
+        return Windows(self.stores, episodes, config.frames, config.block, config.cameras, config.proprio, cache_bytes=0)
+
+    def _fit_scalers(self) -> None:
+        columns = {"action": self.model.action_scaler}
+        if self.config.proprio:
+            columns["proprio"] = self.model.proprio_scaler
+        for column, scaler in columns.items():
+            assert isinstance(scaler, Scaler)
+            mean, std = column_statistics(self.stores, [s.train for s in self.splits], column)
+            scaler.mean.copy_(torch.from_numpy(mean))
+            scaler.std.copy_(torch.from_numpy(std))
+
+    def read(self, step: int) -> Window:
+        """The batch of a step: a pure function of (seed, step)."""
+        epoch, i = divmod(step, self.batches)
+        if self._order[0] != epoch:
+            self._order = (epoch, self.windows.order(self.config.seed, epoch))
+        size = self.config.batch_size
+        return self.windows.batch(self._order[1][i * size : (i + 1) * size])
+
+    def _update(self, step: int, window: Window) -> tuple[Losses, float]:
+        """One optimizer step, unless something is not finite."""
+        self.model.train()
+        torch.manual_seed(self.config.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        if not bool(window.blocks.isfinite().all()):
+            self._refuse("An action", window, ~window.blocks.flatten(1).isfinite().all(1))
+        window = window.to(self.device)
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            parts = losses(self.model, window, self.config.loss, generator)
+        if not bool(parts.total.isfinite()):
+            self._refuse(f"The loss of step {step}", window, ~parts.latents.flatten(1).isfinite().all(1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts.total.backward()  # type: ignore[no-untyped-call]
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip))
+        if not math.isfinite(norm):
+            self._refuse(f"The gradient of step {step}", window, torch.zeros(len(window.where), dtype=torch.bool))
+        self.optimizer.step()
+        return parts, norm
+
+    def _refuse(self, what: str, window: Window, bad: torch.Tensor) -> None:
+        """Stop before the optimizer step, naming the windows."""
+        guilty = window.where[bad.cpu().numpy()] if bool(bad.any()) else window.where[:3]
+        places = "; ".join(self.windows.place(where) for where in guilty[:3])
+        raise JepaflowError(
+            f"{what} is not finite. The weights were not changed. Windows: {places}{' …' if len(guilty) > 3 else ''}. "
+            "Run jepaflow doctor on the dataset; if it is clean, lower --optim.lr and go on with --resume."
+        )
+
+    def resume(self) -> int:
+        """Continue from the newest checkpoint that loads; returns its step, 0 when there is none."""
+        checkpoints = saved_checkpoints(self.run)
+        if checkpoints:
+            self.step = restore(checkpoints[-1], self.model, self.optimizer)
+        return self.step
+
+    def save(self) -> Path:
+        """Save a checkpoint of the present step."""
+        return save_checkpoint(self.run, self.step, self.model, self.optimizer, self.config.keep)
+
+    def fit(self) -> dict[str, float]:
+        """Train to the last step; returns the last health figures."""
+        config, last = self.config, {}
+        waited, begin, since = 0.0, time.perf_counter(), self.step
+        with TrainingLog(self.run, self.step) as log, progress("Train", config.steps) as advance:
+            advance(self.step)
+            batches = prefetch(self.read, self.step, config.steps)
+            while self.step < config.steps:
+                asked = time.perf_counter()
+                step, window = next(batches)
+                waited += time.perf_counter() - asked
+                parts, norm = self._update(step, window)
+                self.step = step + 1
+                values: dict[str, float] = {}
+                if self.step % config.log_every == 0 or self.step == config.steps:
+                    elapsed = time.perf_counter() - begin
+                    frames = (self.step - since) * config.batch_size * config.frames
+                    values = _log_values(parts, norm, learning_rate(step, config))
+                    values |= {"frames_per_s": frames / elapsed, "waiting_for_data": waited / elapsed}
+                    waited, begin, since = 0.0, time.perf_counter(), self.step
+                if self.val and (self.step % config.val_every == 0 or self.step == config.steps):
+                    last = health(self.model, self.val)
+                    values |= last
+                    begin = time.perf_counter() if since == self.step else begin
+                if values:
+                    log.write(self.step, values)
+                    advance(0, note=_note(values | last))
+                if self.step % config.save_every == 0 or self.step == config.steps:
+                    self.save()
+                advance(1)
+            batches.close()
+        return last
+
+
+def _log_values(parts: Losses, norm: float, rate: float) -> dict[str, float]:
+    values = {name: float(getattr(parts, name).detach()) for name in ("total", "prediction", "sigreg", "rollout")}
+    return {f"loss/{k}": v for k, v in values.items()} | {"grad_norm": norm, "lr": rate}
+
+
+def _note(values: dict[str, float]) -> str:
+    parts = [f"loss {values['loss/total']:.3f}"] if "loss/total" in values else []
+    if "val/skill" in values:
+        parts.append(f"skill {values['val/skill']:.2f} rank {values['val/effective_rank']:.1f}")
+    if "frames_per_s" in values:
+        parts.append(f"{values['frames_per_s']:.0f} frames/s")
+    return " · ".join(parts)
+
+
+def _saved(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as JSON; store paths absolute, so that the run works from any folder."""
+    values = asdict(config)
+    values["dataset"]["path"] = [str(Path(p).resolve()) for p in config.dataset.path]
+    values["cameras"] = list(config.cameras)
+    return values
+
+
+def train(config: TrainConfig, run: Path, resume: bool = False) -> Trainer:
+    """Start or resume a run in folder ``run`` and train it to its last step.
+
+    Raises:
+        JepaflowError: when the folder holds another run, or the configuration differs from the one resumed.
+    """
+    saved_path = run / "config.json"
+    if saved_path.exists():
+        if not resume:
+            raise JepaflowError(f"{run} holds a run already. Add --resume to continue it, or choose another --output-dir.")
+        config = _resumed_config(config, read_json(saved_path))
+    trainer = Trainer(config, run)
+    split = {"train": [list(s.train) for s in trainer.splits], "val": [list(s.val) for s in trainer.splits]}
+    if resume and (run / "split.json").exists() and read_json(run / "split.json") != split:
+        raise JepaflowError(f"The stores of {run} have changed since it began: its split of episodes no longer fits. Train a new run.")
+    write_json(run / "split.json", split)
+    write_json(saved_path, _saved(config))
+    if resume:
+        console.print(f"Resumed at step {trainer.resume()} of {config.steps}.")
+    trainer.fit()
+    return trainer
+
+
+def _resumed_config(given: TrainConfig, saved: dict[str, Any]) -> TrainConfig:
+    """The saved configuration; whatever was given on the command line must agree with it."""
+    default, asked = _saved(TrainConfig()), _saved(given)
+    for key, value in asked.items():
+        if value != default[key] and value != saved.get(key):
+            raise JepaflowError(f"--{key.replace('_', '-')} differs from the run that is resumed ({value} ≠ {saved.get(key)}). Drop the flag or start a new run.")
+    from jepaflow.training.config import DatasetConfig, OptimConfig
+    from jepaflow.training.objective import ObjectiveConfig
+
+    dataset = DatasetConfig(**{**saved["dataset"], "path": tuple(Path(p) for p in saved["dataset"]["path"])})
+    parts = {"dataset": dataset, "cameras": tuple(saved["cameras"]), "loss": ObjectiveConfig(**saved["loss"]), "optim": OptimConfig(**saved["optim"])}
+    return TrainConfig(**{**saved, **parts})
