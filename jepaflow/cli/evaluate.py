@@ -1,0 +1,106 @@
+"""`jepaflow evaluate`: a trained run plans in a world; success beside the floors and the ceiling."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tyro
+from rich.table import Table
+
+from jepaflow.common.console import console
+from jepaflow.common.errors import JepaflowError
+from jepaflow.common.results import write_results
+from jepaflow.evaluation.closed_loop import Evaluation, evaluate_run, pool, result_rows
+from jepaflow.evaluation.outcome import Outcome
+from jepaflow.evaluation.protocol import ProtocolConfig
+from jepaflow.planning.cem import CEMConfig
+from jepaflow.planning.controller import ControllerConfig
+from jepaflow.planning.cost import CostConfig
+from jepaflow.training.checkpoint import load_run
+
+DEMO_SOLVER = CEMConfig(samples=64, elites=8, iterations=4, horizon=5, parameters="hold")
+"""What two CPU cores can afford; a block's actions are held, which suits a world without momentum."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Plan towards goal pictures of held-out episodes and count successes."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run folders; several (training seeds of one setting) are pooled."""
+    env: str = "two_room"
+    """World that the runs' data was collected in."""
+    episodes: int = 200
+    """Starts per run."""
+    seed: int = 0
+    """Seed of the start list (of run i: seed + i) and of the solver."""
+    offset: int = 25
+    """The goal lies this many control steps after the start in its episode."""
+    budget: int = 50
+    """Control steps that the planner gets."""
+    solver: CEMConfig = field(default_factory=lambda: DEMO_SOLVER)
+    cost: CostConfig = field(default_factory=lambda: CostConfig(path=0.5))
+    execute: int = 1
+    """Blocks executed before planning anew."""
+    device: str = "cpu"
+    """Where the model runs."""
+    json: Path | None = None
+    """Write the figures to this file, in the shape of `results/`."""
+
+
+def run(args: Args) -> int:
+    """Run the command; 0 when the evaluation was made, whatever it says."""
+    if not args.runs:
+        raise JepaflowError("there is no run to evaluate. Name at least one run folder.")
+    protocol = ProtocolConfig(args.offset, args.budget, args.episodes, args.seed)
+    settings = ControllerConfig(args.solver, args.cost, args.execute, seed=args.seed)
+    evaluations = []
+    for i, folder in enumerate(args.runs):
+        trained = load_run(folder, args.device)
+        own = replace(protocol, seed=args.seed + i)
+        starts_file = folder / "evaluation" / f"starts-{args.env}-{args.offset}-seed{own.seed}.json"
+        evaluations.append(evaluate_run(trained, args.env, own, replace(settings, seed=own.seed), starts_file))
+    evaluation = pool(evaluations)
+    _show(evaluation, args)
+    if args.json is not None:
+        command = shlex.join(["jepaflow", *sys.argv[1:]])
+        write_results(args.json, command, result_rows(evaluation, args.env, protocol))
+        console.print(f"Figures: {args.json}")
+    return 0
+
+
+def _show(evaluation: Evaluation, args: Args) -> None:
+    """Print the table and one plain sentence."""
+    table = Table(title=f"{args.env}: goal {args.offset} control steps away, budget {args.budget}")
+    for heading in ("", "reached (ever)", "at the end", "median distance at the end", "n"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    outcomes = {"plan": evaluation.planner, **evaluation.floors, **evaluation.ceilings}
+    for name, outcome in outcomes.items():
+        table.add_row(name, *_cells(outcome), style="bold" if name == "plan" else None)
+    console.print(table)
+    planner, best = evaluation.planner, max(floor.ever_rate for floor in evaluation.floors.values())
+    low, high = planner.ever_interval()
+    stands = "above" if low > best else ("below" if high < best else "not distinguishable from")
+    console.print(
+        f"Success {planner.ever_rate:.1%} (95 % interval {low:.1%} to {high:.1%}), {stands} the best floor ({best:.1%}). "
+        f"{evaluation.already_solved} already solved starts were excluded. "
+        f"{1000 * planner.seconds_per_plan:.0f} ms per plan and world."
+    )
+
+
+def _cells(outcome: Outcome) -> tuple[str, ...]:
+    """Return the table's cells of one outcome."""
+
+    def rate(value: float, interval: tuple[float, float]) -> str:
+        return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
+
+    middle = sorted(outcome.distance)[len(outcome) // 2]
+    return (
+        rate(outcome.ever_rate, outcome.ever_interval()),
+        rate(outcome.end_rate, outcome.end_interval()),
+        f"{middle:.1f}",
+        str(len(outcome)),
+    )

@@ -1,0 +1,182 @@
+"""Run trials: a policy acts in many worlds in step, from given states towards given goal states.
+
+The floors and the ceiling run through the same loop as the planner, so that nothing but the policy differs:
+
+- *random*: a fresh uniform action of the whole box every control step;
+- *random_hold*: the same, each action held for a whole block, which wanders further (a planner moves in blocks);
+- *still*: the zero action;
+- *replay*: the dataset's own actions, then zeros. Less than 1 means that the world or the states are not the dataset's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from jepaflow.common.console import progress
+from jepaflow.common.errors import JepaflowError
+from jepaflow.data.store import Store
+from jepaflow.evaluation.outcome import Outcome
+from jepaflow.evaluation.protocol import ProtocolConfig, Solved, StartList
+from jepaflow.planning.controller import Controller
+from jepaflow.sims.registry import World, WorldEntry, action_bounds
+
+
+class Policy(Protocol):
+    """Acts in all worlds at once."""
+
+    def begin(self, worlds: Sequence[World], goals: Float[np.ndarray, "n d"]) -> None:
+        """Begin new trials; the worlds are in their start states, `goals` are the goals' simulator states."""
+        ...
+
+    def act(self, step: int, worlds: Sequence[World]) -> Float[np.ndarray, "n A"]:
+        """Return the action of control step `step` for each world."""
+        ...
+
+
+def run_trials(
+    entry: WorldEntry,
+    image_size: int,
+    policy: Policy,
+    starts: Float[np.ndarray, "n d"],
+    goals: Float[np.ndarray, "n d"],
+    budget: int,
+    phase: str,
+) -> Outcome:
+    """Run one trial per start, all in step.
+
+    Args:
+        entry: the world.
+        image_size: side of the pictures that the policy may look at, px.
+        policy: acts.
+        starts: simulator states to begin in.
+        goals: simulator states whose place is to be reached.
+        budget: control steps.
+        phase: what the progress bar calls this.
+
+    Raises:
+        JepaflowError: there is no trial, or the states are not this world's.
+    """
+    if len(starts) == 0:
+        raise JepaflowError("there is no trial to run: the list of starts is empty. Ask for at least one.")
+    worlds = [entry.make(image_size) for _ in starts]
+    for world, start, goal in zip(worlds, starts, goals, strict=True):
+        world.set_state(start)
+        world.set_goal(goal)
+    policy.begin(worlds, goals)
+    ever = np.zeros(len(worlds), dtype=bool)
+    with progress(phase, budget) as advance:
+        for step in range(budget):
+            for world, action in zip(worlds, policy.act(step, worlds), strict=True):
+                world.advance(action)
+            ever |= [world.is_success() for world in worlds]
+            advance()
+    end = np.array([world.is_success() for world in worlds])
+    return Outcome(ever, end, np.array([world.distance() for world in worlds]))
+
+
+class PlannerPolicy:
+    """The controller as a policy: renders only when it looks."""
+
+    def __init__(self, entry: WorldEntry, image_size: int, controller: Controller) -> None:
+        self._entry, self._image_size, self._controller = entry, image_size, controller
+
+    def begin(self, worlds: Sequence[World], goals: Float[np.ndarray, "n d"]) -> None:
+        """Show the controller pictures of the worlds in their goal states."""
+        twin = self._entry.make(self._image_size)
+        seen = []
+        for goal in goals:
+            twin.set_state(goal)
+            seen.append(twin.observation())
+        self._controller.reset(_pictures(seen), _proprio(seen))
+
+    def act(self, step: int, worlds: Sequence[World]) -> Float[np.ndarray, "n A"]:
+        """Return the plan's next actions."""
+        if not self._controller.looks_next:
+            return self._controller.act(None)
+        seen = [world.observation() for world in worlds]
+        return self._controller.act(_pictures(seen), _proprio(seen))
+
+
+def _pictures(seen: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """Return the pictures (n, V=1, S, S, 3)."""
+    return np.stack([observation["pixels"] for observation in seen])[:, None]
+
+
+def _proprio(seen: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """Return the robot states (n, P)."""
+    return np.stack([observation["state"] for observation in seen])
+
+
+class RandomPolicy:
+    """Uniform actions of the whole box, each held for `hold` control steps."""
+
+    def __init__(self, world: World, seed: int, hold: int = 1) -> None:
+        self._low, self._high = action_bounds(world)
+        self._rng, self._hold = np.random.default_rng(seed), hold
+        self._now: np.ndarray = self._low
+
+    def begin(self, worlds: Sequence[World], goals: Float[np.ndarray, "n d"]) -> None:
+        """Nothing to prepare."""
+
+    def act(self, step: int, worlds: Sequence[World]) -> Float[np.ndarray, "n A"]:
+        """Return fresh actions every `hold` steps."""
+        if step % self._hold == 0:
+            self._now = self._rng.uniform(self._low, self._high, (len(worlds), len(self._low)))
+        return self._now
+
+
+class ReplayPolicy:
+    """Given actions (n, L, A), then zeros. With L = 0 it stands still."""
+
+    def __init__(self, actions: Float[np.ndarray, "n L A"]) -> None:
+        self._actions = actions
+
+    def begin(self, worlds: Sequence[World], goals: Float[np.ndarray, "n d"]) -> None:
+        """Nothing to prepare."""
+
+    def act(self, step: int, worlds: Sequence[World]) -> Float[np.ndarray, "n A"]:
+        """Return the recorded actions of this step."""
+        if step < self._actions.shape[1]:
+            return self._actions[:, step]
+        return np.zeros((len(worlds), self._actions.shape[2]), dtype=np.float32)
+
+
+def already_solved(world: World) -> Solved:
+    """Return the test whether the goal of one simulator state is reached in another, by this world's own rule."""
+
+    def solved(start: np.ndarray, goal: np.ndarray) -> bool:
+        world.set_state(start)
+        world.set_goal(goal)
+        return world.is_success()
+
+    return solved
+
+
+def floors_and_ceiling(
+    entry: WorldEntry, store: Store, listed: StartList, protocol: ProtocolConfig, block: int
+) -> tuple[dict[str, Outcome], dict[str, Outcome]]:
+    """Run the floors (random, random_hold, still) and the ceiling (replay) on the same trials.
+
+    Raises:
+        JepaflowError: the store has no actions.
+    """
+    if "action" not in store.columns:
+        raise JepaflowError(f"{store.path} has no actions to replay. Convert a dataset that was recorded with actions.")
+    starts, goals = store.read("state", listed.rows), store.read("state", listed.goal_rows)
+    recorded = np.stack([store.read("action", np.arange(start.row, start.goal_row)) for start in listed.starts])
+    world = entry.make(8)  # pictures are not looked at
+    policies: dict[str, Callable[[], Policy]] = {
+        "random": lambda: RandomPolicy(world, protocol.seed),
+        "random_hold": lambda: RandomPolicy(world, protocol.seed, block),
+        "still": lambda: ReplayPolicy(recorded[:, :0]),
+        "replay": lambda: ReplayPolicy(recorded),
+    }
+    outcomes = {
+        name: run_trials(entry, 8, make(), starts, goals, protocol.budget, name) for name, make in policies.items()
+    }
+    ceiling = {"replay": outcomes.pop("replay")}
+    return outcomes, ceiling
