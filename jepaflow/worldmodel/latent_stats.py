@@ -26,21 +26,31 @@ Correction = Literal["bh", "holm", "none"]
 MIN_NORMALITY_SAMPLES = 8
 
 
-def covariance_spectrum(z: Float[Tensor, "N D"]) -> Float[Tensor, "D"]:
-    """Eigenvalues of the covariance of ``z``, largest first, float64, never negative.
+def variance_floor(z: Float[Tensor, "N D"]) -> float:
+    """Variance along a direction that float32 rounding alone can make; less than this is none.
 
-    Variance below the rounding error of float32 counts as none. With ``N`` samples at most ``N - 1`` of them are
-    above zero, so a spectrum is only comparable at equal ``N`` unless ``N`` is well above ``D``.
+    16 eps of the root mean square: what a few dozen float32 layers leave on a latent that ought to be constant.
+    """
+    return float((16 * torch.finfo(torch.float32).eps) ** 2 * z.detach().double().square().mean())
+
+
+def covariance_spectrum(z: Float[Tensor, "N D"]) -> Float[Tensor, "D"]:
+    """Eigenvalues of the covariance of ``z``, largest first, float64, never negative, below the noise floor 0.
+
+    With ``N`` samples at most ``N - 1`` of them are above zero, so spectra are only comparable at equal ``N`` unless
+    ``N`` is well above ``D``.
     """
     samples, dims = z.shape
     if samples < 2 or dims == 0:
         return torch.zeros(dims, dtype=torch.float64, device=z.device)
     exact = z.detach().double()
     centred = exact - exact.mean(0)
-    covariance = centred.T @ centred / (samples - 1)
-    # 16 eps: what the rounding of a few dozen float32 layers leaves on a latent that ought to be constant.
-    floor = (16 * torch.finfo(torch.float32).eps * exact.square().mean().sqrt()) ** 2
-    eigenvalues = torch.linalg.eigvalsh(covariance).flip(0).clamp_min(0)
+    return clean_spectrum(centred.T @ centred / (samples - 1), variance_floor(z))
+
+
+def clean_spectrum(covariance: Float[Tensor, "D D"], floor: float) -> Float[Tensor, "D"]:
+    """Eigenvalues of a covariance, largest first; those not above ``floor`` become 0."""
+    eigenvalues = torch.linalg.eigvalsh(covariance).flip(0)
     return torch.where(eigenvalues > floor, eigenvalues, torch.zeros_like(eigenvalues))
 
 
@@ -105,7 +115,7 @@ def _anderson_p(a: Float[Tensor, "M"]) -> Float[Tensor, "M"]:
 def rejected(p: Float[Tensor, "M"], alpha: float, correction: Correction) -> Tensor:
     """Which hypotheses fall at level ``alpha``: Benjamini–Hochberg, Holm, or no correction. Boolean ``[M]``."""
     if correction == "none":
-        return p < alpha
+        return p.lt(alpha)
     m = p.numel()
     ordered, order = p.sort()
     rank = torch.arange(1, m + 1, dtype=p.dtype, device=p.device)
@@ -123,7 +133,8 @@ def rejected(p: Float[Tensor, "M"], alpha: float, correction: Correction) -> Ten
 def random_directions(dims: int, directions: int, generator: Generator | None = None) -> Float[Tensor, "D M"]:
     """``directions`` unit vectors, uniform on the sphere in ``dims`` dimensions, as columns (float64, on the CPU)."""
     u = torch.randn(dims, directions, generator=generator, dtype=torch.float64)
-    return u / u.norm(dim=0).clamp_min(1e-300)
+    unit: Tensor = u / torch.linalg.vector_norm(u, dim=0).clamp_min(1e-300)
+    return unit
 
 
 def normality_failures(
@@ -154,7 +165,7 @@ def normality_failures(
 
 
 def straightness_sums(z: Float[Tensor, "B T D"]) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
-    """Sum and number of the cosines between successive velocities of each trajectory; standing still counts for none."""
+    """Sum and number of the cosines between successive velocities of each trajectory; steps at rest are left out."""
     velocity = torch.diff(z.detach().double(), dim=1)
     length = velocity.norm(dim=-1)
     first, second = velocity[:, :-1], velocity[:, 1:]

@@ -1,0 +1,97 @@
+"""Intervals for figures that are ratios of sums over episodes, over one training seed or several.
+
+The episode is the unit of resampling, never the window: windows of one episode overlap, and resampling them would
+claim a certainty that is not there. A statistic receives *weights* (how often each episode was drawn) instead of a
+resampled array, so that a thousand resamples are one matrix product.
+
+Several seeds are resampled hierarchically: first which seeds, then which episodes. Seeds that were judged on the
+same held-out episodes share one draw of episodes (the episodes are crossed with the seeds, not nested in them;
+drawing them apart would average the luck of the episodes away and make the interval too narrow).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+Statistic = Callable[[ndarray], ndarray]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval over episodes (and seeds).
+
+    ``low`` and ``high`` are NaN where no interval exists: with a single episode there is nothing to resample.
+    ``n`` counts windows (or frames), ``episodes`` the episodes that they come from.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    episodes: int
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """The same with None for NaN, which JSON does not have."""
+        bounds = {"value": self.value, "low": self.low, "high": self.high}
+        finite = {key: (float(value) if np.isfinite(value) else None) for key, value in bounds.items()}
+        return {**finite, "n": self.n, "episodes": self.episodes}
+
+
+def ratio(numerator: Float[ndarray, "E N"], denominator: Float[ndarray, "E N"]) -> Statistic:
+    """The statistic ``sum(w * numerator) / sum(w * denominator)``; NaN where the denominator is 0."""
+
+    def statistic(weights: ndarray) -> ndarray:
+        top, bottom = weights @ numerator, weights @ denominator
+        quotient: ndarray = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+        return quotient
+
+    return statistic
+
+
+def draw_weights(rng: np.random.Generator, episodes: int, draws: int) -> Float[ndarray, "R E"]:
+    """How often each episode is drawn, in ``draws`` resamples of all episodes with replacement."""
+    weights: ndarray = rng.multinomial(episodes, np.full(episodes, 1 / episodes), size=draws).astype(np.float64)
+    return weights
+
+
+def resample(
+    statistics: Sequence[Statistic], episodes: Sequence[Sequence[int]], draws: int, seed: int
+) -> Float[ndarray, "R N"]:
+    """Bootstrap distribution of the mean over seeds of a statistic.
+
+    Args:
+        statistics: one a training seed: weights ``[R, E]`` to values ``[R, N]``.
+        episodes: the held-out episodes of each seed; equal lists are drawn together.
+        draws: number of resamples ``R``.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    seeds = len(statistics)
+    shared = all(tuple(e) == tuple(episodes[0]) for e in episodes)
+    chosen = rng.integers(0, seeds, (draws, seeds))
+    common = draw_weights(rng, len(episodes[0]), draws) if shared else None
+    total: ndarray | None = None
+    for slot in range(seeds):
+        picked: ndarray | None = None
+        for index, statistic in enumerate(statistics):
+            weights = common if common is not None else draw_weights(rng, len(episodes[index]), draws)
+            values = statistic(weights)
+            mask = (chosen[:, slot] == index)[:, None]
+            picked = np.where(mask, values, 0.0 if picked is None else picked)
+        assert picked is not None
+        total = picked if total is None else total + picked
+    assert total is not None
+    return total / seeds
+
+
+def percentiles(sample: Float[ndarray, "R"], level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of the finite resamples; NaN, NaN when fewer than half of them are finite."""
+    finite = sample[np.isfinite(sample)]
+    if 2 * len(finite) < len(sample) or len(finite) == 0:
+        return float("nan"), float("nan")
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(finite, [tail, 100 - tail])
+    return float(low), float(high)

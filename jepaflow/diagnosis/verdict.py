@@ -1,0 +1,165 @@
+"""One plain sentence by stated thresholds.
+
+The thresholds, on held-out episodes, "surely" meaning that the lower bound of the 95 % interval over episodes (and
+seeds) lies above 0:
+
+- **undecided**: fewer than two held-out episodes, so no interval exists.
+- **blind**: skill(1) is not surely positive, or the latents have collapsed: their effective rank is below 2 (in a
+  latent of one or two dimensions, below its middle value), or they do not move at all.
+- **short-sighted (skilful to h = x)**: surely positive up to ``x`` model steps, not at ``x + 1``.
+- **sighted**: surely positive at every ``h = 1 … 10``, *and* listening.
+- **deaf to actions**: the mean over all horizons of skill minus shuffled skill is not surely positive. A model may
+  forecast well and be deaf (it plays the usual film); it cannot plan. One joint test over horizons, so that ten
+  looks do not find something by luck.
+
+The effective rank has no interval test: collapse is a state and not a matter of degree, and the value is far from 2
+on either side in practice.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from jepaflow.diagnosis.forecast import HORIZON, Forecast
+from jepaflow.diagnosis.resample import Estimate
+
+Sight = Literal["undecided", "blind", "short-sighted", "sighted", "deaf"]
+
+COLLAPSED_RANK = 2.0
+FEW_EPISODES = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a model can be used for.
+
+    Attributes:
+        sight: the label. ``deaf`` stands for a model that would be sighted if it listened to its actions.
+        skilful_to: the last horizon up to which skill is surely positive, 0 if none, in model steps.
+        listens: whether the right actions surely help; None when that could not be tested.
+        sentence: the verdict, for people.
+        reasons: the figures that it rests on, and what weakens it.
+    """
+
+    sight: Sight
+    skilful_to: int
+    listens: bool | None
+    sentence: str
+    reasons: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """For ``metrics.json``."""
+        return {
+            "sight": self.sight,
+            "skilful_to": self.skilful_to,
+            "listens": self.listens,
+            "sentence": self.sentence,
+            "reasons": list(self.reasons),
+        }
+
+
+def rank_limit(latent_dim: int) -> float:
+    """Effective rank below which latents count as collapsed: 2, and less where ``D`` itself is 1 or 2."""
+    return min(COLLAPSED_RANK, (latent_dim + 1) / 2)
+
+
+def judge(forecast: Forecast, effective_rank: float, latent_dim: int, step_seconds: float | None = None) -> Verdict:
+    """Turn figures into a sentence by the thresholds at the top of this module.
+
+    Args:
+        forecast: skill at 1 … N model steps.
+        effective_rank: of the held-out latents.
+        latent_dim: ``D``.
+        step_seconds: duration of a model step, to say horizons in seconds too.
+    """
+    collapsed = not effective_rank >= rank_limit(latent_dim)
+    skilful = _skilful_to(forecast.skill)
+    measured = sum(e.n > 0 for e in forecast.skill)
+    listens = _surely_positive(forecast.listening) if _has_interval(forecast.listening) else None
+    reasons = _reasons(forecast, effective_rank, latent_dim, listens)
+    if not collapsed and not _has_interval(forecast.skill[0]) and forecast.skill[0].episodes < 2:
+        sentence = (
+            f"Undecided: {forecast.skill[0].episodes} held-out episode is too few for an interval; hold out at least 5."
+        )
+        return Verdict("undecided", 0, listens, sentence, reasons)
+    if collapsed:
+        sentence = (
+            f"Blind: the latents have collapsed (effective rank {effective_rank:.1f} of {latent_dim}), "
+            "so whatever the camera sees looks alike to this model."
+        )
+        return Verdict("blind", 0, listens, sentence, reasons)
+    if skilful == 0:
+        sentence = (
+            "Blind: even one model step ahead it does not surely forecast better than repeating the last frame "
+            f"(skill {_show(forecast.skill[0])})."
+        )
+        return Verdict("blind", 0, listens, sentence, reasons)
+    return Verdict(*_seeing(skilful, measured, len(forecast.skill), listens, step_seconds), reasons)
+
+
+def _seeing(
+    skilful: int, measured: int, horizon: int, listens: bool | None, step_seconds: float | None
+) -> tuple[Sight, int, bool | None, str]:
+    """Label and sentence of a model that forecasts something."""
+    span = f"h = {skilful}" + (f", {skilful * step_seconds:.1f} s" if step_seconds else "")
+    deaf = listens is False
+    ear = {
+        True: "and it listens to its actions",
+        False: "but it is deaf to actions: another episode's actions serve it as well as its own, so it cannot plan",
+        None: "whether it listens to its actions could not be tested",
+    }[listens]
+    if skilful < measured:
+        return "short-sighted", skilful, listens, f"Short-sighted (skilful to {span}), {ear}."
+    if measured < max(HORIZON, horizon):
+        tail = "no held-out episode is long enough to look further"
+        return "short-sighted", skilful, listens, f"Skilful to {span}, as far as it could be tested ({tail}), {ear}."
+    if deaf:
+        return (
+            "deaf",
+            skilful,
+            listens,
+            f"Deaf to actions: it forecasts to {span}, but another episode's actions "
+            + ("serve it as well as its own. It plays the usual film and cannot plan."),
+        )
+    if listens is None:
+        return "undecided", skilful, listens, f"Undecided: it forecasts to {span}, and {ear}."
+    return "sighted", skilful, listens, f"Sighted: it forecasts better than repeating the last frame to {span}, {ear}."
+
+
+def _skilful_to(skill: tuple[Estimate, ...]) -> int:
+    for index, estimate in enumerate(skill):
+        if not _surely_positive(estimate):
+            return index
+    return len(skill)
+
+
+def _surely_positive(estimate: Estimate) -> bool:
+    return _has_interval(estimate) and estimate.low > 0
+
+
+def _has_interval(estimate: Estimate) -> bool:
+    return math.isfinite(estimate.low) and math.isfinite(estimate.value)
+
+
+def _show(estimate: Estimate) -> str:
+    """``0.42 [0.31, 0.50]``."""
+    if not math.isfinite(estimate.value):
+        return "undefined"
+    if not math.isfinite(estimate.low):
+        return f"{estimate.value:.2f}"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def _reasons(forecast: Forecast, rank: float, latent_dim: int, listens: bool | None) -> tuple[str, ...]:
+    first, last = forecast.skill[0], forecast.skill[-1]
+    reasons = [
+        f"skill(1) = {_show(first)} over {first.n} windows of {first.episodes} held-out episodes",
+        f"skill({len(forecast.skill)}) = {_show(last)} over {last.n} windows",
+        f"the right actions add {_show(forecast.listening)} skill on average over the horizons"
+        if listens is not None
+        else "actions could not be shuffled: there is no second held-out episode",
+        f"effective rank {rank:.1f} of {latent_dim} (collapse below {rank_limit(latent_dim):.1f})",
+    ]
+    if 2 <= first.episodes < FEW_EPISODES:
+        reasons.append(f"only {first.episodes} held-out episodes: intervals are narrower than they should be")
+    return tuple(reasons)
