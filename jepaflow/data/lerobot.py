@@ -21,6 +21,7 @@ from jepaflow.data.types import Camera, Episode, Feature, Finding, short_name
 from jepaflow.data.video import VideoCursor, VideoIndex, index_video, pair_frames
 
 _IMAGE_ROWS = 16  # encoded images held in memory at once
+_KEPT_INDEXES = 64  # of video files
 _DEFAULT_UNITS = {"timestamp": "s"}
 
 
@@ -141,8 +142,23 @@ class LeRobotDataset:
             JepaflowError: when it cannot be opened.
         """
         if path not in self._indexes:
+            while len(self._indexes) >= _KEPT_INDEXES:
+                del self._indexes[next(iter(self._indexes))]
             self._indexes[path] = index_video(path)
         return self._indexes[path]
+
+    def check_frames(self, episode: Episode, camera: Camera) -> str | None:
+        """A sentence when the number of the camera's video frames is not the number of rows, else None.
+
+        Raises:
+            JepaflowError: when the video is missing or broken.
+        """
+        slot = episode.slots.get(camera.key)
+        if camera.kind == "image" or slot is None:
+            return None
+        first, last = self.video_index(slot.path).slot(slot.start, slot.stop, self.fps)
+        rows = len(self.row_numbers(episode))
+        return None if last - first == rows else f"{last - first} {camera.name} frames for {rows} rows"
 
     def frame_numbers(self, episode: Episode, camera: Camera) -> tuple[Path, np.ndarray]:
         """Video file and frame number in it for every row of an episode, shape (T,).
@@ -166,13 +182,15 @@ class LeRobotDataset:
             raise JepaflowError(f"Episode {episode.index}: {error}") from error
 
     def frames_or_none(
-        self, episode: Episode, camera: Camera, rule: ImageRule | None = None
+        self, episode: Episode, camera: Camera, rule: ImageRule | None = None, only: np.ndarray | None = None
     ) -> Iterator[np.ndarray | None]:
-        """Like :meth:`frames`, with None for a frame that cannot be decoded."""
+        """Like :meth:`frames`, with None for a frame that cannot be decoded; ``only`` picks rows, ascending."""
         if camera.kind == "image":
-            yield from self._images(episode, camera, rule)
+            images = enumerate(self._images(episode, camera, rule))
+            yield from (frame for number, frame in images if only is None or number in only)
             return
         path, numbers = self.frame_numbers(episode, camera)
+        numbers = numbers if only is None else numbers[only]
         cursor = self._cursors.get(camera.key)
         if cursor is None or cursor.index.path != path:
             if cursor is not None:

@@ -94,9 +94,13 @@ class Dataset(Protocol):
         ...
 
     def frames_or_none(
-        self, episode: Episode, camera: Camera, rule: ImageRule | None = None
+        self, episode: Episode, camera: Camera, rule: ImageRule | None = None, only: np.ndarray | None = None
     ) -> Iterator[np.ndarray | None]:
-        """Like :meth:`frames`, with None for a frame that cannot be decoded."""
+        """Like :meth:`frames`, with None for a frame that cannot be decoded; ``only`` picks rows, ascending."""
+        ...
+
+    def check_frames(self, episode: Episode, camera: Camera) -> str | None:
+        """A sentence when the number of the camera's frames is not the number of rows, else None."""
         ...
 
     def role(self, name: str) -> str | None:

@@ -72,13 +72,17 @@ class VideoFolder:
         index = self._indexes[episode.slots["video"].path]
         return {"timestamp": index.times.astype(np.float32), "frame_index": np.arange(len(index.times))}
 
+    def check_frames(self, episode: Episode, camera: Camera) -> str | None:
+        """A video's rows are its frames: always None."""
+        return None
+
     def frames_or_none(
-        self, episode: Episode, camera: Camera, rule: ImageRule | None = None
+        self, episode: Episode, camera: Camera, rule: ImageRule | None = None, only: np.ndarray | None = None
     ) -> Iterator[np.ndarray | None]:
-        """Like :meth:`frames`, with None for a frame that cannot be decoded."""
+        """Like :meth:`frames`, with None for a frame that cannot be decoded; ``only`` picks rows, ascending."""
         cursor = VideoCursor(self._indexes[episode.slots["video"].path])
         try:
-            for frame in cursor.frames(np.arange(episode.length)):
+            for frame in cursor.frames(np.arange(episode.length) if only is None else only):
                 if frame is None:
                     yield None
                 else:
