@@ -85,7 +85,8 @@ def _show(evaluation: Evaluation, args: Args) -> None:
     low, high = planner.ever_interval()
     stands = "above" if low > best else ("below" if high < best else "not distinguishable from")
     console.print(
-        f"Success {planner.ever_rate:.1%} (95 % interval {low:.1%} to {high:.1%}), {stands} the best floor ({best:.1%}). "
+        f"Success {planner.ever_rate:.1%} (95 % interval {low:.1%} to {high:.1%}), "
+        f"{stands} the best floor ({best:.1%}). "
         f"{evaluation.already_solved} already solved starts were excluded. "
         f"{1000 * planner.seconds_per_plan:.0f} ms per plan and world."
     )

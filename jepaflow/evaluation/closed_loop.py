@@ -1,7 +1,7 @@
 """One run's closed-loop evaluation: its model plans on its own held-out episodes, beside floors and ceiling.
 
-The held-out episodes are the run's validation split, so no start or goal was trained on. Several runs (training seeds of
-one setting) are pooled: each draws its own start list (protocol seed + position), trials are added up.
+The held-out episodes are the run's validation split, so no start or goal was trained on. Several runs (training seeds
+of one setting) are pooled: each draws its own start list (protocol seed + position), trials are added up.
 """
 
 from __future__ import annotations

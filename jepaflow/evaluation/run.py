@@ -11,7 +11,7 @@ The floors and the ceiling run through the same loop as the planner, so that not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +25,7 @@ from jepaflow.planning.controller import Controller
 from jepaflow.sims.registry import World, WorldEntry, action_bounds
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Acts in all worlds at once."""
 

@@ -11,7 +11,7 @@ Legend: E environments, S samples, N blocks, K control steps per block, A action
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from torch import Tensor
 from jepaflow.common.errors import JepaflowError
 
 
+@runtime_checkable
 class Dynamics(Protocol):
     """What a solver needs of a world model."""
 
@@ -30,6 +31,7 @@ class Dynamics(Protocol):
         ...
 
 
+@runtime_checkable
 class Cost(Protocol):
     """Scores imagined trajectories."""
 

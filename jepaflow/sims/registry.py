@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -18,10 +18,11 @@ from jepaflow.sims.expert import NoisyExpert
 from jepaflow.sims.two_room import TwoRoomEnv
 
 
+@runtime_checkable
 class World(Protocol):
     """A simulator whose whole state can be read and set; one action is one control step."""
 
-    fps: int
+    fps: float
     camera: str
     task: str
     state_names: tuple[str, ...]
@@ -40,6 +41,7 @@ class World(Protocol):
     def is_success(self) -> bool: ...
 
 
+@runtime_checkable
 class Expert(Protocol):
     """A scripted policy that reads the simulator's state."""
 

@@ -44,7 +44,7 @@ class TwoRoomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (Gymnasium's own signature)
 
-    fps = 10
+    fps = 10.0
     """Control steps per second in recorded datasets."""
     camera = "top"
     state_names: tuple[str, ...] = ("agent_x", "agent_y", "target_x", "target_y")
