@@ -92,7 +92,7 @@ class ActionSpace:
         """Make a space; without the data's `centre` and `scale` (mean, std) the box's middle and half its half-width.
 
         Raises:
-            JepaflowError: bounds that are not finite or hold nothing, or sizes that differ.
+            JepaflowError: bounds that are not finite or hold nothing.
         """
         if not (torch.isfinite(low).all() and torch.isfinite(high).all() and (low < high).all()):
             raise JepaflowError(
@@ -100,11 +100,6 @@ class ActionSpace:
             )
         centre = (low + high) / 2 if centre is None else centre.clamp(low, high)
         scale = (high - low) / 4 if scale is None else torch.minimum(scale, high - low)
-        if not low.shape == high.shape == centre.shape == scale.shape:
-            raise JepaflowError(
-                f"the environment has {low.numel()} action dimensions, the model {centre.numel()}. "
-                "Evaluate the model in the world that it was trained on."
-            )
         return cls(low, high, centre, scale)
 
 
