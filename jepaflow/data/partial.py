@@ -63,6 +63,7 @@ class PartialStore:
             ) from error
         self._header = json.loads(json.dumps(dict(header)))
         self._file = self._continue() or self._create(columns)
+        self._data = {name: self._file[name] for name in columns}  # looked up once: a look-up costs more than a row
         self.row = sum(entry.length for entry in self.entries)
         self._descriptor = os.open(self.path, os.O_RDONLY)
         self._saver = ThreadPoolExecutor(1)
@@ -117,15 +118,15 @@ class PartialStore:
 
     def write_frame(self, column: str, number: int, frame: np.ndarray) -> None:
         """Write frame ``number`` of the episode in hand, uint8 ``(S, S, 3)``."""
-        self._file[column].id.write_direct_chunk((self.row + number, 0, 0, 0), np.ascontiguousarray(frame).tobytes())
+        self._data[column].id.write_direct_chunk((self.row + number, 0, 0, 0), np.ascontiguousarray(frame).tobytes())
 
     def write_rows(self, column: str, values: np.ndarray) -> None:
         """Write a low-dimensional column of the episode in hand, ``(T, ...)``."""
-        self._file[column][self.row : self.row + len(values)] = values
+        self._data[column][self.row : self.row + len(values)] = values
 
     def read(self, column: str, row: int) -> np.ndarray:
         """One row of a column, for verification."""
-        return np.asarray(self._file[column][row])
+        return np.asarray(self._data[column][row])
 
     def finish_episode(self, entry: Entry) -> None:
         """The episode in hand is whole (or dropped): enter it in the journal once its bytes are on disk."""

@@ -49,10 +49,16 @@ class ImageRule:
         """A decoded frame as uint8 ``(size, size, 3)``."""
         height, width = self.scaled(frame.height, frame.width)
         shrinks = height <= frame.height and width <= frame.width
+        # Planar RGB: the same bytes as "rgb24" at half the price, for swscale has no fast path to packed RGB.
         scaled = frame.reformat(
-            width=width, height=height, format="rgb24", interpolation="AREA" if shrinks else "BICUBIC", threads=1
+            width=width, height=height, format="gbrp", interpolation="AREA" if shrinks else "BICUBIC", threads=1
         )
-        return self._fit(scaled.to_ndarray())
+        square = np.zeros((self.size, self.size, 3), dtype=np.uint8)
+        source, target = self._windows(height, width)
+        for channel, plane in zip((1, 2, 0), scaled.planes, strict=True):
+            pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+            square[target[0], target[1], channel] = pixels[source]
+        return square
 
     def from_array(self, frame: np.ndarray) -> np.ndarray:
         """A uint8 frame ``(H, W, 3)`` as uint8 ``(size, size, 3)``; one that has the size already stays as it is."""
@@ -64,12 +70,21 @@ class ImageRule:
         return self._fit(frame)
 
     def _fit(self, frame: np.ndarray) -> np.ndarray:
-        height, width = frame.shape[:2]
-        if (height, width) == (self.size, self.size):
+        if frame.shape[:2] == (self.size, self.size):
             return frame
-        top, left = abs(height - self.size) // 2, abs(width - self.size) // 2
-        if self.fit == "crop":
-            return frame[top : top + self.size, left : left + self.size]
         square = np.zeros((self.size, self.size, 3), dtype=np.uint8)
-        square[top : top + height, left : left + width] = frame
+        source, target = self._windows(frame.shape[0], frame.shape[1])
+        square[target] = frame[source]
         return square
+
+    def _windows(self, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """The part of a scaled frame that is kept, and where in the square it goes."""
+        both = [_centre(height, self.size), _centre(width, self.size)]
+        return (both[0][0], both[1][0]), (both[0][1], both[1][1])
+
+
+def _centre(length: int, size: int) -> tuple[slice, slice]:
+    """Along one side: the middle of the longer of frame and square, the whole of the shorter."""
+    start, kept = abs(length - size) // 2, min(length, size)
+    middle, whole = slice(start, start + kept), slice(0, kept)
+    return (middle, whole) if length > size else (whole, middle)
