@@ -24,7 +24,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from jepaflow.common.console import progress
-from jepaflow.diagnosis.latents import Trajectory, WorldModel, device_of
+from jepaflow.diagnosis.latents import Imagines, Trajectory, device_of
 from jepaflow.diagnosis.resample import Estimate, Statistic, percentiles, ratio, resample
 
 HORIZON = 10
@@ -114,7 +114,7 @@ def choose_donors(
     return donor, usable
 
 
-def measure_forecast(model: WorldModel, windows: Windows, seed: int = 0) -> ForecastErrors:
+def measure_forecast(model: Imagines, windows: Windows, seed: int = 0) -> ForecastErrors:
     """Roll every window out, with its own actions and with another episode's, and sum the errors by episode."""
     reach, episode = windows.reach.numpy(), windows.episode.numpy()
     donor, usable = choose_donors(reach, episode, np.random.default_rng(seed))

@@ -6,7 +6,7 @@ give more windows, and count as one episode in every interval.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,18 +21,25 @@ from jepaflow.common.errors import JepaflowError
 ENCODE_BATCH = 32
 
 
-class WorldModel(Protocol):
-    """What a diagnosis needs of a model; raw action units, evaluation mode."""
+@runtime_checkable
+class Encodes(Protocol):
+    """The part of a model that sees."""
 
     def encode(self, pixels: Any, proprio: Any = None) -> Tensor:
         """Pixels ``[B, T, V, S, S, 3]`` uint8 (and proprioception ``[B, T, P]``) to latents ``[B, T, D]``."""
         ...
+
+
+@runtime_checkable
+class Imagines(Protocol):
+    """The part of a model that forecasts; actions in the units of the dataset."""
 
     def rollout(self, z: Tensor, past: Tensor, future: Tensor) -> Tensor:
         """History ``[B, H, D]``, past blocks ``[B, H-1, K, A]``, future ``[B, N, K, A]`` to ``[B, N, D]``."""
         ...
 
 
+@runtime_checkable
 class FrameStore(Protocol):
     """What a diagnosis needs of a store (``jepaflow.data.store.Store``)."""
 
@@ -98,7 +105,7 @@ def require_actions(store: FrameStore, name: str) -> None:
 
 
 def encode_episodes(
-    model: WorldModel,
+    model: Encodes,
     store: FrameStore,
     episodes: Sequence[int],
     *,
@@ -138,7 +145,7 @@ def encode_episodes(
 
 
 def _encode_rows(
-    model: WorldModel, store: FrameStore, rows: ndarray, cameras: Sequence[str], proprio: bool, episode: int
+    model: Encodes, store: FrameStore, rows: ndarray, cameras: Sequence[str], proprio: bool, episode: int
 ) -> Float[Tensor, "T D"]:
     """Latents of single frames, on the CPU in float32."""
     device = device_of(model)

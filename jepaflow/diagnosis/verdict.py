@@ -84,7 +84,7 @@ def judge(forecast: Forecast, effective_rank: float, latent_dim: int, step_secon
         return Verdict("undecided", 0, listens, sentence, reasons)
     if collapsed:
         sentence = (
-            f"Blind: the latents have collapsed (effective rank {effective_rank:.1f} of {latent_dim}), "
+            f"Blind: the latents have collapsed (effective rank {_digits(effective_rank)} of {latent_dim}), "
             "so whatever the camera sees looks alike to this model."
         )
         return Verdict("blind", 0, listens, sentence, reasons)
@@ -141,6 +141,10 @@ def _has_interval(estimate: Estimate) -> bool:
     return math.isfinite(estimate.low) and math.isfinite(estimate.value)
 
 
+def _digits(value: float) -> str:
+    return f"{value:.1f}" if math.isfinite(value) else "undefined"
+
+
 def _show(estimate: Estimate) -> str:
     """``0.42 [0.31, 0.50]``."""
     if not math.isfinite(estimate.value):
@@ -158,7 +162,7 @@ def _reasons(forecast: Forecast, rank: float, latent_dim: int, listens: bool | N
         f"the right actions add {_show(forecast.listening)} skill on average over the horizons"
         if listens is not None
         else "actions could not be shuffled: there is no second held-out episode",
-        f"effective rank {rank:.1f} of {latent_dim} (collapse below {rank_limit(latent_dim):.1f})",
+        f"effective rank {_digits(rank)} of {latent_dim} (collapse below {rank_limit(latent_dim):.1f})",
     ]
     if 2 <= first.episodes < FEW_EPISODES:
         reasons.append(f"only {first.episodes} held-out episodes: intervals are narrower than they should be")

@@ -1,0 +1,75 @@
+"""The verdict's thresholds, one line a case."""
+
+import math
+
+import pytest
+
+from jepaflow.diagnosis.forecast import Forecast
+from jepaflow.diagnosis.resample import Estimate
+from jepaflow.diagnosis.verdict import judge, rank_limit
+
+NAN = float("nan")
+
+
+def forecast(lows: list[float], listening: float = 0.2, episodes: int = 8) -> Forecast:
+    """Skill whose lower bounds are ``lows`` (NaN: not measured), and a lower bound of what the actions are worth."""
+    measured = [not math.isnan(low) for low in lows]
+    skill = tuple(
+        Estimate(low + 0.1, low if episodes > 1 else NAN, low + 0.2, 50 * known, episodes * known)
+        for low, known in zip(lows, measured)
+    )
+    ear = Estimate(listening + 0.1, listening, listening + 0.2, 50, episodes)
+    zeros = tuple(0.0 for _ in lows)
+    return Forecast(skill, skill, skill, ear, zeros, zeros)
+
+
+@pytest.mark.parametrize(
+    ("lows", "listening", "rank", "sight", "skilful_to"),
+    [
+        ([0.0] + [0.5] * 9, 0.2, 20.0, "blind", 0),
+        ([-0.3] * 10, 0.2, 20.0, "blind", 0),
+        ([0.5] * 10, 0.2, 1.9, "blind", 0),
+        ([0.5] * 10, 0.2, 0.0, "blind", 0),
+        ([0.5] * 10, 0.2, NAN, "blind", 0),
+        ([0.5] * 10, 0.2, 2.0, "sighted", 10),
+        ([0.01] * 10, 0.01, 20.0, "sighted", 10),
+        ([0.5] * 3 + [0.0] * 7, 0.2, 20.0, "short-sighted", 3),
+        ([0.5, -0.1] + [0.5] * 8, 0.2, 20.0, "short-sighted", 1),
+        ([0.5] * 10, 0.0, 20.0, "deaf", 10),
+        ([0.5] * 10, -0.4, 20.0, "deaf", 10),
+        ([0.5] * 3 + [-0.1] * 7, -0.4, 20.0, "short-sighted", 3),
+        ([0.5] * 6 + [NAN] * 4, 0.2, 20.0, "short-sighted", 6),
+        ([0.5] * 4, 0.2, 20.0, "short-sighted", 4),
+        ([NAN] * 10, NAN, 20.0, "undecided", 0),
+        ([0.5] * 10, NAN, 20.0, "undecided", 10),
+    ],
+)
+def test_thresholds(lows: list[float], listening: float, rank: float, sight: str, skilful_to: int) -> None:
+    verdict = judge(forecast(lows, listening), rank, 32, 0.5)
+    assert (verdict.sight, verdict.skilful_to) == (sight, skilful_to)
+    assert verdict.sentence.endswith(".") and "nan" not in verdict.sentence
+    assert "nan" not in " ".join(verdict.reasons)
+
+
+def test_deaf_is_said_even_of_a_short_sighted_model() -> None:
+    assert "deaf to actions" in judge(forecast([0.5] * 10, -0.1), 20.0, 32).sentence.lower()
+    sentence = judge(forecast([0.5] * 3 + [-1.0] * 7, -0.1), 20.0, 32).sentence
+    assert "skilful to h = 3" in sentence and "deaf to actions" in sentence
+
+
+def test_a_single_episode_decides_nothing() -> None:
+    verdict = judge(forecast([0.5] * 10, episodes=1), 20.0, 32)
+    assert verdict.sight == "undecided" and "1 held-out episode" in verdict.sentence
+
+
+def test_few_episodes_weaken_the_reasons() -> None:
+    assert any("only 3 held-out episodes" in r for r in judge(forecast([0.5] * 10, episodes=3), 20.0, 32).reasons)
+
+
+def test_horizon_is_said_in_seconds_too() -> None:
+    assert "h = 10, 5.0 s" in judge(forecast([0.5] * 10), 20.0, 32, 0.5).sentence
+
+
+@pytest.mark.parametrize(("dims", "limit"), [(1, 1.0), (2, 1.5), (3, 2.0), (128, 2.0)])
+def test_rank_limit_suits_small_latents(dims: int, limit: float) -> None:
+    assert rank_limit(dims) == limit
