@@ -75,12 +75,13 @@ def run(args: Args) -> int:
 def _show(evaluation: Evaluation, args: Args) -> None:
     """Print the table and one plain sentence."""
     table = Table(title=f"{args.env}: goal {args.offset} control steps away, budget {args.budget}")
-    for heading in ("", "reached (ever)", "at the end", "median distance at the end", "n"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
+    for heading in ("", "reached, %", "at the end, %", "distance", "n"):
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     outcomes = {"plan": evaluation.planner, **evaluation.floors, **evaluation.ceilings}
     for name, outcome in outcomes.items():
         table.add_row(name, *_cells(outcome), style="bold" if name == "plan" else None)
     console.print(table)
+    console.print("Reached: at any time (LeWM's rule). In brackets: 95 % Wilson interval. Distance: median at the end.")
     planner, best = evaluation.planner, max(floor.ever_rate for floor in evaluation.floors.values())
     low, high = planner.ever_interval()
     stands = "above" if low > best else ("below" if high < best else "not distinguishable from")
@@ -96,7 +97,7 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
     """Return the table's cells of one outcome."""
 
     def rate(value: float, interval: tuple[float, float]) -> str:
-        return f"{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]"
+        return f"{100 * value:.1f} [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
     middle = sorted(outcome.distance)[len(outcome) // 2]
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,9 +17,49 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.planning.cem import ActionSpace, CEMConfig, plan
+from jepaflow.planning.cem import ActionSpace, CEMConfig, Dynamics, plan
 from jepaflow.planning.cost import CostConfig, GoalCost
-from jepaflow.worldmodel.jepa import JEPA
+
+
+@runtime_checkable
+class Timing(Protocol):
+    """What a controller must know of a model's configuration (`JEPAConfig` has it)."""
+
+    @property
+    def block(self) -> int:
+        """Return K, control steps per model step."""
+        ...
+
+    @property
+    def history(self) -> int:
+        """Return H, the model steps that the predictor sees."""
+        ...
+
+    @property
+    def proprio_dim(self) -> int:
+        """Return the size of the robot state that is an input, 0 for none."""
+        ...
+
+
+@runtime_checkable
+class WorldModel(Dynamics, Protocol):
+    """Encodes and imagines: a `JEPA` in eval mode, or known physics as a reference."""
+
+    @property
+    def config(self) -> Timing:
+        """Return the model's sizes."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the weights are."""
+        ...
+
+    def encode(
+        self, pixels: UInt8[Tensor, "B T V S S 3"], proprio: Float[Tensor, "B T P"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Return one latent per frame."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +93,7 @@ class Controller:
         config: solver, cost, replanning.
     """
 
-    def __init__(self, model: JEPA, space: ActionSpace, config: ControllerConfig | None = None) -> None:
+    def __init__(self, model: WorldModel, space: ActionSpace, config: ControllerConfig | None = None) -> None:
         self.model, self.config = model, config or ControllerConfig()
         self.space = ActionSpace(*(t.to(model.device) for t in (space.low, space.high, space.centre, space.scale)))
         self.cost = GoalCost(self.config.cost)
