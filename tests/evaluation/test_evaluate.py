@@ -1,0 +1,90 @@
+"""`jepaflow evaluate` on a real run folder with an untrained model: everything but the success."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from jepaflow.cli.evaluate import Args, run
+from jepaflow.common.errors import JepaflowError
+from jepaflow.data.store import Store
+from jepaflow.planning.cem import CEMConfig
+from jepaflow.training.checkpoint import save_checkpoint
+from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
+from jepaflow.worldmodel.presets import PRESETS
+
+SOLVER = CEMConfig(samples=4, elites=2, iterations=1, horizon=2, parameters="hold")
+
+
+def make_run(folder: Path, store: Path, config: JEPAConfig) -> Path:
+    """Write a run folder as training does."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"dataset": {"path": [str(store)]}}))
+    (folder / "split.json").write_text(json.dumps({"train": [[0, 1, 2]], "val": [[3, 4, 5, 6, 7]]}))
+    model = JEPA(config)
+    optimizer = torch.optim.AdamW(model.parameters())
+    save_checkpoint(folder, 1, model, optimizer)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny() -> JEPAConfig:
+    return replace(PRESETS["nano"], image_size=16)
+
+
+def test_two_runs_are_pooled_and_written_in_the_results_shape(
+    two_room_store: Store, tmp_path: Path, tiny: JEPAConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = tuple(make_run(tmp_path / name, two_room_store.path, tiny) for name in ("a", "b"))
+    figures = tmp_path / "two_room.json"
+    args = Args(folders, episodes=3, budget=10, solver=SOLVER, json=figures)
+    assert run(args) == 0
+    saved = json.loads(figures.read_text())
+    assert [row["name"] for row in saved["rows"]] == ["two_room/success@25", "two_room/success_end@25"]
+    for row in saved["rows"]:
+        assert (row["n"], row["seeds"], row["unit"]) == (6, 2, "fraction")
+        assert set(row["floors"]) == {"random", "random_hold", "still"}
+        assert row["low"] <= row["value"] <= row["high"]
+    shown = capsys.readouterr().out
+    assert "already solved" in shown
+    lists = [
+        json.loads((f / "evaluation" / f"starts-two_room-25-seed{i}.json").read_text()) for i, f in enumerate(folders)
+    ]
+    assert all(start["episode"] >= 3 for listed in lists for start in listed["starts"])
+    assert lists[0]["starts"] != lists[1]["starts"]
+
+
+def test_the_same_command_gives_the_same_figures(two_room_store: Store, tmp_path: Path, tiny: JEPAConfig) -> None:
+    folder = make_run(tmp_path / "a", two_room_store.path, tiny)
+    rows = []
+    for name in ("first", "second"):
+        run(Args((folder,), episodes=4, budget=10, solver=SOLVER, json=tmp_path / name))
+        rows.append(json.loads((tmp_path / name).read_text())["rows"])
+    assert rows[0] == rows[1]
+
+
+def test_a_model_with_the_robot_s_state_as_input_can_be_evaluated(
+    two_room_store: Store, tmp_path: Path, tiny: JEPAConfig
+) -> None:
+    folder = make_run(tmp_path / "a", two_room_store.path, replace(tiny, proprio_dim=2))
+    assert run(Args((folder,), episodes=1, budget=5, solver=SOLVER)) == 0
+
+
+def test_what_does_not_fit_is_said_in_a_sentence(two_room_store: Store, tmp_path: Path, tiny: JEPAConfig) -> None:
+    with pytest.raises(JepaflowError, match="no run to evaluate"):
+        run(Args(()))
+    with pytest.raises(JepaflowError, match="not a run folder"):
+        run(Args((tmp_path / "nothing",)))
+    fits = make_run(tmp_path / "a", two_room_store.path, tiny)
+    with pytest.raises(JepaflowError, match="no environment 'three_room'"):
+        run(Args((fits,), env="three_room"))
+    with pytest.raises(JepaflowError, match="Ask for fewer"):
+        run(Args((fits,), episodes=100_000))
+    six = make_run(tmp_path / "six", two_room_store.path, replace(tiny, action_dim=6))
+    with pytest.raises(JepaflowError, match="6 action dimensions"):
+        run(Args((six,), episodes=1))
+    two_cameras = make_run(tmp_path / "two", two_room_store.path, replace(tiny, cameras=("pixels", "wrist")))
+    with pytest.raises(JepaflowError, match="2 cameras"):
+        run(Args((two_cameras,), episodes=1))
