@@ -42,9 +42,13 @@ class Store:
         try:
             file = self._open()
         except OSError as error:
-            raise JepaflowError(f"{self.path} is not a readable HDF5 file ({error}). Convert the dataset again.") from error
+            raise JepaflowError(
+                f"{self.path} is not a readable HDF5 file ({error}). Convert the dataset again."
+            ) from error
         if "jepaflow" not in file.attrs or "ep_len" not in file or "pixels" not in file:
-            raise JepaflowError(f"{self.path} is not a jepaflow store. Make one with: jepaflow convert DATASET {self.path}")
+            raise JepaflowError(
+                f"{self.path} is not a jepaflow store. Make one with: jepaflow convert DATASET {self.path}"
+            )
         if not file.attrs.get("complete", False):
             raise JepaflowError(f"{self.path} is unfinished. Run the same jepaflow convert again: it continues.")
         self.meta: dict[str, Any] = json.loads(file.attrs["jepaflow"])
@@ -83,7 +87,9 @@ class Store:
             return "pixels"
         column = f"pixels_{camera}"
         if column not in self.columns:
-            raise JepaflowError(f"{self.path} has no camera {camera!r}; it has {', '.join(self.cameras)}. Change --model.cameras.")
+            raise JepaflowError(
+                f"{self.path} has no camera {camera!r}; it has {', '.join(self.cameras)}. Change --model.cameras."
+            )
         return column
 
     def read(self, column: str, rows: Int[ndarray, " n"]) -> ndarray:
@@ -96,6 +102,9 @@ class Store:
             low, high = int(rows.min()), int(rows.max()) + 1
             block: ndarray = data[low:high]  # low-dimensional rows are cheap: one contiguous read, then pick
             return block[rows - low]
+        if rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+            whole: ndarray = data[int(rows[0]) : int(rows[-1]) + 1]
+            return whole
         out = np.empty((len(rows), *data.shape[1:]), data.dtype)
         for i, row in enumerate(rows):
             data.read_direct(out, np.s_[int(row)], np.s_[i])

@@ -8,14 +8,13 @@ import json
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from torch.utils.tensorboard import SummaryWriter  # type: ignore[attr-defined]
 
 from jepaflow.common.files import atomic_path
 
 
-def read_log(run: Path) -> list[dict[str, float]]:
+def read_log(run: Path) -> list[dict[str, int | float]]:
     """All whole lines of ``log.jsonl``; a half-written last line is passed over."""
     path = run / "log.jsonl"
     rows = []
@@ -46,7 +45,7 @@ class TrainingLog:
         for name, value in values.items():
             self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "TrainingLog":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

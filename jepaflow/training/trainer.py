@@ -21,6 +21,7 @@ from jepaflow.data.scaling import column_statistics
 from jepaflow.data.split import Split, split_episodes
 from jepaflow.data.store import Store
 from jepaflow.data.windows import Window, Windows, prefetch
+from jepaflow.training.calibrate import calibrate
 from jepaflow.training.checkpoint import restore, save_checkpoint, saved_checkpoints
 from jepaflow.training.config import TrainConfig
 from jepaflow.training.device import choose_device, choose_precision
@@ -29,6 +30,8 @@ from jepaflow.training.log import TrainingLog
 from jepaflow.training.objective import Losses, losses
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig, Scaler
 from jepaflow.worldmodel.presets import preset
+
+CALIBRATION_BATCHES = 8
 
 
 def model_config(config: TrainConfig, store: Store) -> JEPAConfig:
@@ -140,10 +143,11 @@ class Trainer:
     def read(self, step: int) -> Window:
         """The batch of a step: a pure function of (seed, step)."""
         epoch, i = divmod(step, self.batches)
-        if self._order[0] != epoch:
-            self._order = (epoch, self.windows.order(self.config.seed, epoch))
+        known = self._order  # read once: the prefetching thread and calibration may be in different epochs
+        if known[0] != epoch:
+            self._order = known = (epoch, self.windows.order(self.config.seed, epoch))
         size = self.config.batch_size
-        return self.windows.batch(self._order[1][i * size : (i + 1) * size])
+        return self.windows.batch(known[1][i * size : (i + 1) * size])
 
     def _update(self, step: int, window: Window) -> tuple[Losses, float]:
         """One optimizer step, unless something is not finite."""
@@ -187,6 +191,9 @@ class Trainer:
         """Save a checkpoint of the present step."""
         return save_checkpoint(self.run, self.step, self.model, self.optimizer, self.config.keep)
 
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.config.steps
+
     def fit(self) -> dict[str, float]:
         """Train to the last step; returns the last health figures."""
         config, last = self.config, {}
@@ -201,21 +208,24 @@ class Trainer:
                 parts, norm = self._update(step, window)
                 self.step = step + 1
                 values: dict[str, float] = {}
-                if self.step % config.log_every == 0 or self.step == config.steps:
+                if self._due(config.log_every):
                     elapsed = time.perf_counter() - begin
                     frames = (self.step - since) * config.batch_size * config.frames
                     values = _log_values(parts, norm, learning_rate(step, config))
                     values |= {"frames_per_s": frames / elapsed, "waiting_for_data": waited / elapsed}
                     waited, begin, since = 0.0, time.perf_counter(), self.step
-                if self.val and (self.step % config.val_every == 0 or self.step == config.steps):
-                    last = health(self.model, self.val)
-                    values |= last
-                    begin = time.perf_counter() if since == self.step else begin
+                if self._due(config.val_every) or self._due(config.save_every):
+                    pause = time.perf_counter()
+                    calibrate(self.model, (self.read(s) for s in range(max(0, self.step - CALIBRATION_BATCHES), self.step)))
+                    if self.val and self._due(config.val_every):
+                        last = health(self.model, self.val)
+                        values |= last
+                    begin += time.perf_counter() - pause
                 if values:
                     log.write(self.step, values)
                     advance(0, note=_note(values | last))
-                if self.step % config.save_every == 0 or self.step == config.steps:
-                    self.save()
+                if self._due(config.save_every):
+                    self.save()  # after the log: a run that dies in between repeats the step instead of missing its line
                 advance(1)
             batches.close()
         return last

@@ -7,7 +7,7 @@ wrong ones. There is no target network and no stop-gradient; SIGReg alone preven
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -47,7 +47,7 @@ class JEPAConfig:
             raise JepaflowError("The model has no camera. Name at least one with --model.cameras.")
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
+    def from_dict(cls, values: dict[str, Any]) -> "JEPAConfig":
         """Rebuild from the JSON of ``dataclasses.asdict``."""
         encoder = dict(values["encoder"])
         encoder["channels"] = tuple(encoder["channels"])

@@ -1,0 +1,53 @@
+"""Train a run that is killed (SIGKILL) at random moments, resumed each time, then finished. Prints the number of kills.
+
+Forks after the imports, so that a life costs milliseconds; nothing has been computed before a fork.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from jepaflow.training.config import DatasetConfig, TrainConfig
+from jepaflow.training.trainer import train
+
+
+def config(store: Path) -> TrainConfig:
+    """The run that both the test and its killed twin train."""
+    return TrainConfig(
+        dataset=DatasetConfig(path=(store,), val_fraction=0.25), steps=30, batch_size=4, log_every=1, save_every=2, val_every=10, val_batches=1, device="cpu"
+    )
+
+
+def main(store: Path, run: Path, kills: int, seed: int) -> None:
+    """Live, be killed ``kills`` times, live to the end."""
+    rng = random.Random(seed)
+    done = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            torch.set_num_threads(1)
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (the process ends with it)
+            try:
+                train(config(store), run, resume=True)
+            except BaseException as error:
+                sys.stderr.write(f"{error}\n")
+                os._exit(1)
+            os._exit(0)
+        if done < kills:
+            time.sleep(rng.uniform(0.02, 1.2))
+        else:
+            _, status = os.waitpid(child, 0)
+            print(done, os.waitstatus_to_exitcode(status))
+            return
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        done += 1
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
