@@ -15,10 +15,12 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import write_results
 from jepaflow.evaluation.closed_loop import Evaluation, evaluate_run, pool, result_rows
 from jepaflow.evaluation.outcome import Outcome
+from jepaflow.evaluation.picture import draw_paths
 from jepaflow.evaluation.protocol import ProtocolConfig
 from jepaflow.planning.cem import CEMConfig
 from jepaflow.planning.controller import ControllerConfig
 from jepaflow.planning.cost import CostConfig
+from jepaflow.sims.registry import find_world
 from jepaflow.training.checkpoint import load_run
 
 DEMO_SOLVER = CEMConfig(samples=64, elites=8, iterations=4, horizon=5, parameters="hold")
@@ -47,6 +49,8 @@ class Args:
     """Blocks executed before planning anew."""
     device: str = "cpu"
     """Where the model runs."""
+    picture: Path | None = None
+    """Draw the first trials' paths into this PNG."""
     json: Path | None = None
     """Write the figures to this file, in the shape of `results/`."""
 
@@ -65,6 +69,9 @@ def run(args: Args) -> int:
         evaluations.append(evaluate_run(trained, args.env, own, replace(settings, seed=own.seed), starts_file))
     evaluation = pool(evaluations)
     _show(evaluation, args)
+    if args.picture is not None:
+        draw_paths(args.picture, find_world(args.env), evaluation.planner, evaluation.goals)
+        console.print(f"Paths of the first trials: {args.picture}")
     if args.json is not None:
         command = shlex.join(["jepaflow", *sys.argv[1:]])
         write_results(args.json, command, result_rows(evaluation, args.env, protocol))

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row
@@ -29,6 +31,8 @@ class Evaluation:
     """Outcomes of one or several runs: the planner's, the floors', the ceilings'."""
 
     planner: Outcome
+    goals: Float[np.ndarray, "n d"]
+    """Simulator states whose places are the goals."""
     floors: dict[str, Outcome]
     ceilings: dict[str, Outcome]
     already_solved: int
@@ -69,7 +73,7 @@ def evaluate_run(
         entry, run.model.config.image_size, policy, starts, goals, protocol.budget, f"plan ({run.path.name})"
     )
     planner = replace(planner, seconds_per_plan=controller.plan_seconds / max(1, controller.plans) / len(planner))
-    return Evaluation(planner, floors, ceilings, listed.already_solved, len({s.episode for s in listed.starts}))
+    return Evaluation(planner, goals, floors, ceilings, listed.already_solved, len({s.episode for s in listed.starts}))
 
 
 def _check_fit(run: Run, entry: WorldEntry, env: str) -> None:
@@ -91,6 +95,7 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
     first = evaluations[0]
     return Evaluation(
         pooled([e.planner for e in evaluations]),
+        np.concatenate([e.goals for e in evaluations]),
         {name: pooled([e.floors[name] for e in evaluations]) for name in first.floors},
         {name: pooled([e.ceilings[name] for e in evaluations]) for name in first.ceilings},
         sum(e.already_solved for e in evaluations),

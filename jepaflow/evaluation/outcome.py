@@ -24,6 +24,8 @@ class Outcome:
     end: Bool[np.ndarray, "n"]
     distance: Float[np.ndarray, "n"]
     """Distance to the goal at the end, in the world's unit."""
+    states: Float[np.ndarray, "n L d"]
+    """The simulator states of each trial: the start's and the one after every control step (L = budget + 1)."""
     seconds_per_plan: float = 0.0
     """Wall time per plan of one environment; 0 where nothing is planned."""
 
@@ -59,7 +61,8 @@ def pooled(outcomes: list[Outcome]) -> Outcome:
         raise JepaflowError("there are no outcomes to pool. Evaluate at least one run.")
     trials = sum(len(outcome) for outcome in outcomes)
     seconds = sum(outcome.seconds_per_plan * len(outcome) for outcome in outcomes) / max(1, trials)
-    ever, end, distance = (
-        np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in ("ever", "end", "distance")
+    ever, end, distance, states = (
+        np.concatenate([getattr(outcome, name) for outcome in outcomes])
+        for name in ("ever", "end", "distance", "states")
     )
-    return Outcome(ever, end, distance, seconds)
+    return Outcome(ever, end, distance, states, seconds)

@@ -69,14 +69,16 @@ def run_trials(
         world.set_goal(goal)
     policy.begin(worlds, goals)
     ever = np.zeros(len(worlds), dtype=bool)
+    states = [np.stack([world.get_state() for world in worlds])]
     with progress(phase, budget) as advance:
         for step in range(budget):
             for world, action in zip(worlds, policy.act(step, worlds), strict=True):
                 world.advance(action)
             ever |= [world.is_success() for world in worlds]
+            states.append(np.stack([world.get_state() for world in worlds]))
             advance()
     end = np.array([world.is_success() for world in worlds])
-    return Outcome(ever, end, np.array([world.distance() for world in worlds]))
+    return Outcome(ever, end, np.array([world.distance() for world in worlds]), np.stack(states, 1))
 
 
 class PlannerPolicy:

@@ -16,6 +16,7 @@ import numpy as np
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.expert import NoisyExpert
 from jepaflow.sims.two_room import TwoRoomEnv
+from jepaflow.sims.two_room_geometry import WORLD
 
 
 @runtime_checkable
@@ -58,6 +59,8 @@ class WorldEntry:
     action_names: tuple[str, ...]
     state_unit: str
     action_unit: str
+    place: Callable[[np.ndarray], np.ndarray]
+    """Where simulator states (..., d) lie in the picture: (..., 2), as shares of its side."""
 
 
 WORLDS: dict[str, WorldEntry] = {
@@ -68,6 +71,7 @@ WORLDS: dict[str, WorldEntry] = {
         action_names=("x", "y"),
         state_unit="px",
         action_unit="5 px per control step",
+        place=lambda states: states[..., :2] / WORLD,
     ),
 }
 

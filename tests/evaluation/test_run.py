@@ -85,7 +85,13 @@ def test_random_actions_fill_the_box_and_hold() -> None:
 
 def test_pooling_adds_trials_up() -> None:
     def outcome(*ever: bool) -> Outcome:
-        return Outcome(np.array(ever), np.zeros(len(ever), dtype=bool), np.zeros(len(ever)), float(len(ever)))
+        return Outcome(
+            np.array(ever),
+            np.zeros(len(ever), dtype=bool),
+            np.zeros(len(ever)),
+            np.zeros((len(ever), 2, 4)),
+            float(len(ever)),
+        )
 
     both = pooled([outcome(True, True, False), outcome(False)])
     assert (len(both), both.ever_rate, both.end_rate) == (4, 0.5, 0.0)
