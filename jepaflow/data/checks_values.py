@@ -163,7 +163,7 @@ class ValueChecks:
         delay = f"{lag} frames ({lag / self.dataset.fps:.2f} s)"
         sentence = f"The state follows the action (as {kind}) by {delay}, correlation {value:.2f}."
         if lag == -1 and kind == "velocity":
-            sentence = f"The action is the change of state into its own row (measured, not commanded), correlation {value:.2f}."
+            sentence = f"The action is the state's change into its own row (measured, not commanded; {value:.2f})."
             found.add("note", "lag", sentence, "A block of actions tells what happened, one frame late.")
         elif lag < -1:
             sentence = f"The state runs ahead of the action (as {kind}) by {-lag} frames, correlation {value:.2f}."

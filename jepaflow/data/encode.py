@@ -5,6 +5,7 @@ and no more, and joining is as fast as copying a file. Timestamps are whole mult
 B-frames, so frame k of a joined file lies at exactly k/fps: the slot arithmetic of LeRobot v3.0 needs no tolerance.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -24,12 +25,14 @@ _QUALITY: dict[str, dict[str, str]] = {
 }
 
 
-def frame_rate(fps: float) -> Fraction:
+def frame_rate(fps: float | int) -> Fraction:
     """The rate of a dataset as a fraction (29.97 becomes 2997/100)."""
     return Fraction(fps).limit_denominator(1001)
 
 
-def encode_video(path: Path, frames: Iterable[np.ndarray], fps: float, codec: str = "libx264") -> tuple[int, int, int]:
+def encode_video(
+    path: Path, frames: Iterable[np.ndarray], fps: float | int, codec: str = "libx264"
+) -> tuple[int, int, int]:
     """Encode uint8 frames ``(H, W, 3)`` at ``fps`` frames per second; returns (frames, height, width).
 
     Raises:
@@ -37,6 +40,7 @@ def encode_video(path: Path, frames: Iterable[np.ndarray], fps: float, codec: st
     """
     if codec not in _QUALITY or codec not in av.codecs_available:
         raise JepaflowError(f"The video codec {codec!r} is not available. Choose one of: {', '.join(_QUALITY)}.")
+    os.environ.setdefault("SVT_LOG", "1")  # errors only: the encoder prints 20 lines per file otherwise
     rate, count, shape = frame_rate(fps), 0, (0, 0, 0)
     with av.open(str(path), "w", format="mp4", options={"video_track_timescale": str(rate.numerator)}) as container:
         stream: Any = None
@@ -69,7 +73,7 @@ def _checked_shape(frame: np.ndarray) -> tuple[int, int, int]:
     return frame.shape[0], frame.shape[1], frame.shape[2]
 
 
-def join_videos(paths: Sequence[Path], lengths: Sequence[int], out: Path, fps: float) -> None:
+def join_videos(paths: Sequence[Path], lengths: Sequence[int], out: Path, fps: float | int) -> None:
     """Join mp4 files made by :func:`encode_video`, whose ``lengths`` (frames) are given, into ``out``."""
     rate, done = frame_rate(fps), 0
     with av.open(str(out), "w", format="mp4", options={"video_track_timescale": str(rate.numerator)}) as target:
@@ -78,7 +82,7 @@ def join_videos(paths: Sequence[Path], lengths: Sequence[int], out: Path, fps: f
             with av.open(str(path)) as source:
                 video = source.streams.video[0]
                 if stream is None:
-                    stream = target.add_stream_from_template(video)
+                    stream = target.add_stream_from_template(video, opaque=True)
                     stream.time_base = 1 / rate
                 for packet in source.demux(video):
                     if packet.dts is None or packet.pts is None or packet.time_base is None:
@@ -93,7 +97,7 @@ def join_videos(paths: Sequence[Path], lengths: Sequence[int], out: Path, fps: f
             done += length
 
 
-def video_info(path: Path, fps: float) -> dict[str, Any]:
+def video_info(path: Path, fps: float | int) -> dict[str, Any]:
     """The ``info`` entry that LeRobot keeps for a video feature."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]

@@ -27,7 +27,7 @@ def is_camera(feature: Mapping[str, Any]) -> bool:
 
 
 def new_info(
-    fps: float, features: Mapping[str, Mapping[str, Any]], robot_type: str | None, data_mb: int, video_mb: int
+    fps: float | int, features: Mapping[str, Mapping[str, Any]], robot_type: str | None, data_mb: int, video_mb: int
 ) -> dict[str, Any]:
     """The ``meta/info.json`` of a dataset without episodes.
 

@@ -49,7 +49,7 @@ class DatasetWriter:
     def __init__(
         self,
         root: Path,
-        fps: float,
+        fps: float | int,
         features: Mapping[str, Mapping[str, Any]],
         robot_type: str | None = None,
         codec: str = "libx264",
