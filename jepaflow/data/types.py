@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -72,6 +72,7 @@ class Finding:
     frame: int | None = None
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """A dataset on disk. Episodes that are promised but absent are in ``absent``, not in ``episodes``."""
 
