@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from jepaflow.common.console import console
@@ -15,8 +16,9 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import write_results
 from jepaflow.diagnosis.forecast import Forecast
 from jepaflow.diagnosis.measure import Diagnosis, Options, diagnose_run, pool
-from jepaflow.diagnosis.report import show, write_report
+from jepaflow.diagnosis.report import write_report
 from jepaflow.diagnosis.rows import result_rows
+from jepaflow.diagnosis.words import number, show
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Args:
     """How many model steps ahead to look."""
     episodes: int = 200
     """Judge on at most this many held-out episodes."""
-    frames: int = 3000
+    frames: int = 1500
     """Encode about this many frames: episodes are seen from more than one phase while it lasts."""
     draws: int = 2000
     """Resamples of the intervals."""
@@ -105,11 +107,12 @@ def _command(args: Args, runs: tuple[Path, ...], output: Path | None = None) -> 
 
 
 def _table(forecast: Forecast, title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in ("h", "skill", "shuffled actions", "difference", "windows", "episodes"):
-        table.add_column(column, justify="right")
+    title = f"{title}: {forecast.skill[0].episodes} held-out episodes, n windows"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("h", "skill", "shuffled actions", "difference", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
     for h, (own, other, gain) in enumerate(zip(forecast.skill, forecast.shuffled, forecast.gain), start=1):
-        table.add_row(str(h), show(own), show(other), show(gain), str(own.n), str(own.episodes))
+        table.add_row(str(h), show(own), show(other), show(gain), str(own.n))
     return table
 
 
@@ -118,7 +121,7 @@ def _print_one(folder: Path, diagnosis: Diagnosis, report: Path) -> None:
     console.print(_table(diagnosis.forecast, f"{folder}, step {diagnosis.facts['checkpoint_step']}"))
     console.print(
         f"effective rank {show(geometry.effective_rank, 1)} of {geometry.latent_dim}, "
-        f"{100 * geometry.normality.share:.0f} % of directions not normal (n = {geometry.normality.n}), "
+        f"{number(100 * geometry.normality.share, 0)} % of directions not normal (n = {geometry.normality.n}), "
         f"straightness {show(geometry.straightness)}"
     )
     console.print(f"[bold]{diagnosis.verdict.sentence}[/bold]")

@@ -20,7 +20,7 @@ INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 OWN, OTHER, WARN = "#0b69a3", "#d97706", "#c81e1e"
 DPI = 160
 # Skill below this is off the chart: how bad a bad forecast is matters little, and would flatten the good ones.
-SKILL_FLOOR = -1.0
+SKILL_FLOOR = -1.25
 
 
 def draw_all(diagnosis: Diagnosis) -> dict[str, bytes]:
@@ -29,8 +29,8 @@ def draw_all(diagnosis: Diagnosis) -> dict[str, bytes]:
     drawings: dict[str, tuple[Callable[[Axes], None], tuple[float, float]]] = {
         "skill": (lambda ax: _skill(ax, diagnosis), (7.6, 4.1)),
         "episodes": (lambda ax: _episodes(ax, diagnosis.errors), (7.6, 3.0)),
-        "spectrum": (lambda ax: _spectrum(ax, geometry), (5.4, 3.9)),
-        "normality": (lambda ax: _normality(ax, geometry), (5.4, 3.9)),
+        "spectrum": (lambda ax: _spectrum(ax, geometry), (4.6, 3.6)),
+        "normality": (lambda ax: _normality(ax, geometry), (4.6, 3.6)),
         "pca": (lambda ax: _pca(ax, geometry), (7.6, 4.8)),
     }
     return {name: _render(draw, size) for name, (draw, size) in drawings.items()}
@@ -77,13 +77,14 @@ def _skill(ax: Axes, diagnosis: Diagnosis) -> None:
     ax.set_xticks(h)
     ax.text(len(h) + 0.25, 0.012, "repeating the last frame", ha="right", va="bottom", fontsize=8.5, color=INK)
     if lowest < SKILL_FLOOR:
-        text = f"below the chart: down to {lowest:.1f}"
-        ax.text(0.02, 0.03, text, transform=ax.transAxes, fontsize=8.5, color=WARN)
+        text = f"the lower curve goes down to {lowest:.1f}".replace("-", "−")
+        ax.text(0.985, 0.03, text, transform=ax.transAxes, fontsize=8.5, color=MUTED, ha="right")
     step = diagnosis.facts.get("step_seconds")
     seconds = f" (one step = {step:.2g} s)" if step else ""
     ax.set_xlabel(f"model steps ahead, h{seconds}", color=INK)
     ax.set_ylabel("skill", color=INK)
-    ax.legend(frameon=False, fontsize=9, loc="best")
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9, loc="best")
 
 
 def _episodes(ax: Axes, errors: ForecastErrors) -> None:
@@ -100,7 +101,9 @@ def _episodes(ax: Axes, errors: ForecastErrors) -> None:
         ax.set_xticks(x, [str(errors.episodes[i]) for i in order], fontsize=8)
         ax.set_xlabel("held-out episode (number in the store), worst first", color=INK)
     else:
-        ax.set_xlabel(f"{len(order)} held-out episodes, worst first (episode {errors.episodes[order[0]]})", color=INK)
+        worst = ", ".join(str(errors.episodes[i]) for i in order[:3])
+        ax.set_xticks([])
+        ax.set_xlabel(f"{len(order)} held-out episodes, worst first ({worst}, …)", color=INK)
     ax.set_ylabel("skill(1)", color=INK)
 
 

@@ -113,7 +113,11 @@ def first_phases(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
 
 
 def rank_estimate(runs: Sequence[Moments], values: Sequence[float], draws: int = RANK_DRAWS, seed: int = 0) -> Estimate:
-    """Mean effective rank over seeds, its interval over episodes (and seeds)."""
+    """Mean effective rank over seeds, its interval over episodes (and seeds).
+
+    A resample holds fewer different episodes than the sample and so has a lower rank: the resamples are shifted by
+    this bias before the interval is read off.
+    """
 
     def statistic_of(run: Moments) -> Statistic:
         return lambda weights: np.array([[_weighted_rank(run, w)] for w in weights])
@@ -121,7 +125,8 @@ def rank_estimate(runs: Sequence[Moments], values: Sequence[float], draws: int =
     episodes = [run.episodes for run in runs]
     low = high = float("nan")
     if min(len(e) for e in episodes) >= 2:
-        low, high = percentiles(resample([statistic_of(run) for run in runs], episodes, draws, seed)[:, 0])
+        sample = resample([statistic_of(run) for run in runs], episodes, draws, seed)[:, 0]
+        low, high = percentiles(sample - np.median(sample) + np.mean(values))
     n = int(sum(run.count.sum() for run in runs))
     return Estimate(float(np.mean(values)), low, high, n, min(len(e) for e in episodes))
 

@@ -29,7 +29,7 @@ class Options:
 
     horizon: int = HORIZON
     episodes: int = 200
-    frames: int = 3000
+    frames: int = 1500
     draws: int = 2000
     seed: int = 0
 

@@ -18,8 +18,8 @@ from jepaflow.common.files import atomic_path, write_json
 from jepaflow.diagnosis.figures import draw_all
 from jepaflow.diagnosis.geometry import DIRECTIONS
 from jepaflow.diagnosis.measure import Diagnosis
-from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.verdict import rank_limit
+from jepaflow.diagnosis.words import interval, number, show
 
 # Accent and tint of the verdict: green to plan with, amber with care, red not at all, grey unknown.
 COLOURS = {
@@ -105,16 +105,16 @@ def _cards(diagnosis: Diagnosis) -> list[dict[str, str]]:
     forecast, geometry = diagnosis.forecast, diagnosis.geometry
     last = len(forecast.skill)
     skills = [(h, forecast.skill[h - 1]) for h in sorted({1, (last + 1) // 2, last})]
-    cards = [{"name": f"skill, h = {h}", "value": number(e.value), "note": _between(e)} for h, e in skills]
+    cards = [{"name": f"skill, h = {h}", "value": number(e.value), "note": interval(e)} for h, e in skills]
     gain, rank, share = forecast.listening, geometry.effective_rank, geometry.normality.share
     return [
         *cards,
-        {"name": "worth of the right actions", "value": number(gain.value), "note": _between(gain)},
-        {"name": "effective rank", "value": number(rank.value, 1), "note": f"of {geometry.latent_dim}"},
+        {"name": "gain by actions", "value": number(gain.value), "note": interval(gain)},
+        {"name": "effective rank", "value": number(rank.value, 1), "note": f"of {geometry.latent_dim} directions"},
         {
-            "name": "directions not normal",
+            "name": "not normal",
             "value": "–" if math.isnan(share) else f"{100 * share:.0f} %",
-            "note": f"n = {geometry.normality.n}",
+            "note": f"of directions, n = {geometry.normality.n}",
         },
     ]
 
@@ -187,23 +187,6 @@ def _straightness_words(diagnosis: Diagnosis) -> str:
         f"Straightness, the mean cosine between successive movements, is {show(estimate)}: 1 is a straight line, "
         "0 a random walk, −0.5 pure noise around a point."
     )
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A figure for people; a dash where there is none."""
-    return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
-
-
-def show(estimate: Estimate, digits: int = 2) -> str:
-    """``0.42 [0.31, 0.50]``."""
-    value = number(estimate.value, digits)
-    return f"{value} {_between(estimate, digits)}" if math.isfinite(estimate.low) else value
-
-
-def _between(estimate: Estimate, digits: int = 2) -> str:
-    if not math.isfinite(estimate.low):
-        return "no interval"
-    return f"[{number(estimate.low, digits)}, {number(estimate.high, digits)}]"
 
 
 def _finite(value: float) -> float | None:

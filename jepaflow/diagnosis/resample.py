@@ -72,18 +72,16 @@ def resample(
     seeds = len(statistics)
     shared = all(tuple(e) == tuple(episodes[0]) for e in episodes)
     chosen = rng.integers(0, seeds, (draws, seeds))
-    common = draw_weights(rng, len(episodes[0]), draws) if shared else None
-    total: ndarray | None = None
+    # Crossed seeds see the same resamples of episodes in every slot, so their values are computed once.
+    common = draw_weights(rng, len(episodes[0]), draws)
+    crossed = [statistic(common) for statistic in statistics] if shared else None
+    total = np.zeros(())
     for slot in range(seeds):
-        picked: ndarray | None = None
-        for index, statistic in enumerate(statistics):
-            weights = common if common is not None else draw_weights(rng, len(episodes[index]), draws)
-            values = statistic(weights)
-            mask = (chosen[:, slot] == index)[:, None]
-            picked = np.where(mask, values, 0.0 if picked is None else picked)
-        assert picked is not None
-        total = picked if total is None else total + picked
-    assert total is not None
+        values = crossed or [s(draw_weights(rng, len(e), draws)) for s, e in zip(statistics, episodes)]
+        picked = np.zeros_like(values[0])
+        for index, value in enumerate(values):
+            picked = np.where((chosen[:, slot] == index)[:, None], value, picked)
+        total = total + picked
     return total / seeds
 
 

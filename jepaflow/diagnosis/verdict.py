@@ -22,6 +22,7 @@ from typing import Literal
 
 from jepaflow.diagnosis.forecast import HORIZON, Forecast
 from jepaflow.diagnosis.resample import Estimate
+from jepaflow.diagnosis.words import number, show
 
 Sight = Literal["undecided", "blind", "short-sighted", "sighted", "deaf"]
 
@@ -84,14 +85,14 @@ def judge(forecast: Forecast, effective_rank: float, latent_dim: int, step_secon
         return Verdict("undecided", 0, listens, sentence, reasons)
     if collapsed:
         sentence = (
-            f"Blind: the latents have collapsed (effective rank {_digits(effective_rank)} of {latent_dim}), "
+            f"Blind: the latents have collapsed (effective rank {number(effective_rank, 1)} of {latent_dim}), "
             "so whatever the camera sees looks alike to this model."
         )
         return Verdict("blind", 0, listens, sentence, reasons)
     if skilful == 0:
         sentence = (
             "Blind: even one model step ahead it does not surely forecast better than repeating the last frame "
-            f"(skill {_show(forecast.skill[0])})."
+            f"(skill {show(forecast.skill[0])})."
         )
         return Verdict("blind", 0, listens, sentence, reasons)
     return Verdict(*_seeing(skilful, measured, len(forecast.skill), listens, step_seconds), reasons)
@@ -141,28 +142,15 @@ def _has_interval(estimate: Estimate) -> bool:
     return math.isfinite(estimate.low) and math.isfinite(estimate.value)
 
 
-def _digits(value: float) -> str:
-    return f"{value:.1f}" if math.isfinite(value) else "undefined"
-
-
-def _show(estimate: Estimate) -> str:
-    """``0.42 [0.31, 0.50]``."""
-    if not math.isfinite(estimate.value):
-        return "undefined"
-    if not math.isfinite(estimate.low):
-        return f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
-
-
 def _reasons(forecast: Forecast, rank: float, latent_dim: int, listens: bool | None) -> tuple[str, ...]:
     first, last = forecast.skill[0], forecast.skill[-1]
     reasons = [
-        f"skill(1) = {_show(first)} over {first.n} windows of {first.episodes} held-out episodes",
-        f"skill({len(forecast.skill)}) = {_show(last)} over {last.n} windows",
-        f"the right actions add {_show(forecast.listening)} skill on average over the horizons"
+        f"skill(1) = {show(first)} over {first.n} windows of {first.episodes} held-out episodes",
+        f"skill({len(forecast.skill)}) = {show(last)} over {last.n} windows",
+        f"the right actions add {show(forecast.listening)} skill on average over the horizons"
         if listens is not None
         else "actions could not be shuffled: there is no second held-out episode",
-        f"effective rank {_digits(rank)} of {latent_dim} (collapse below {rank_limit(latent_dim):.1f})",
+        f"effective rank {number(rank, 1)} of {latent_dim} (collapse below {rank_limit(latent_dim):.1f})",
     ]
     if 2 <= first.episodes < FEW_EPISODES:
         reasons.append(f"only {first.episodes} held-out episodes: intervals are narrower than they should be")
