@@ -35,9 +35,9 @@ def run(args: Args) -> int:
     """Run the command; 0 when all episodes are there."""
     config = CollectConfig(args.env, args.episodes, args.steps, args.seed, args.image_size)
     started = time.perf_counter()
-    new = collect(args.output_dir, config)
+    episodes, new = collect(args.output_dir, config)
     seconds = time.perf_counter() - started
-    console.print(f"{args.output_dir}: {config.episodes} episodes, {new} of them new, {seconds:.1f} s.")
+    console.print(f"{args.output_dir}: {episodes} episodes, {new} of them new, {seconds:.1f} s.")
     if args.json is not None:
-        write_json(args.json, {"episodes": config.episodes, "new_episodes": new, "seconds": seconds})
+        write_json(args.json, {"episodes": episodes, "new_episodes": new, "seconds": seconds})
     return 0

@@ -94,8 +94,8 @@ def features(entry: WorldEntry, world: World) -> dict[str, dict[str, Any]]:
     }
 
 
-def collect(root: Path, config: CollectConfig) -> int:
-    """Collect into the dataset folder `root`, continuing one that the same settings began; return new episodes.
+def collect(root: Path, config: CollectConfig) -> tuple[int, int]:
+    """Collect into the dataset folder `root`, continuing what the same settings began; return (episodes, new ones).
 
     Raises:
         JepaflowError: `root` holds something else, or a collection with other settings.
@@ -103,8 +103,8 @@ def collect(root: Path, config: CollectConfig) -> int:
     entry = find_world(config.env)
     world = entry.make(config.image_size)
     begun = _check_folder(root, config)
-    if _finished_episodes(root) >= config.episodes:
-        return 0
+    if (finished := _finished_episodes(root)) >= config.episodes:
+        return finished, 0
     if begun:
         writer = DatasetWriter.resume(root)
     else:
@@ -116,7 +116,7 @@ def collect(root: Path, config: CollectConfig) -> int:
             rows, pictures = record_episode(entry, world, config, index)
             writer.add_episode(rows, {f"observation.images.{world.camera}": pictures}, world.task)
             advance()
-    return max(0, config.episodes - done)
+    return max(done, config.episodes), max(0, config.episodes - done)
 
 
 def _check_folder(root: Path, config: CollectConfig) -> bool:

@@ -49,7 +49,7 @@ def test_an_interrupted_collection_continues_to_the_same_episodes(
         collect(tmp_path / "halves", config)
     assert not (tmp_path / "halves" / "meta" / "info.json").exists()
     monkeypatch.undo()
-    assert collect(tmp_path / "halves", config) == 2
+    assert collect(tmp_path / "halves", config) == (4, 2)
     whole, halves = table(tmp_path / "whole"), table(tmp_path / "halves")
     for key, values in whole.items():
         assert np.array_equal(values, halves[key]), key
@@ -57,11 +57,12 @@ def test_an_interrupted_collection_continues_to_the_same_episodes(
 
 def test_asking_for_more_extends_and_asking_for_no_more_does_nothing(tmp_path: Path) -> None:
     root = tmp_path / "data"
-    assert collect(root, CollectConfig(episodes=2, steps=(5, 6), image_size=16)) == 2
+    assert collect(root, CollectConfig(episodes=2, steps=(5, 6), image_size=16)) == (2, 2)
     first = table(root)
-    assert collect(root, CollectConfig(episodes=2, steps=(5, 6), image_size=16)) == 0
-    assert collect(root, CollectConfig(episodes=3, steps=(5, 6), image_size=16)) == 1
+    assert collect(root, CollectConfig(episodes=2, steps=(5, 6), image_size=16)) == (2, 0)
+    assert collect(root, CollectConfig(episodes=3, steps=(5, 6), image_size=16)) == (3, 1)
     more = table(root)
+    assert collect(root, CollectConfig(episodes=1, steps=(5, 6), image_size=16)) == (3, 0)
     assert len(np.unique(more["episode_index"])) == 3
     assert np.array_equal(more["action"][: len(first["action"])], first["action"])
 
