@@ -60,7 +60,6 @@ def _arrays(estimates: tuple[Estimate, ...]) -> tuple[ndarray, ndarray, ndarray]
 def _skill(ax: Axes, diagnosis: Diagnosis) -> None:
     forecast = diagnosis.forecast
     h = np.arange(1, len(forecast.skill) + 1)
-    ax.axhspan(SKILL_FLOOR - 1, 0, color="#fdf2f2", zorder=0)
     ax.axhline(0, color=INK, linewidth=1.2)
     lowest = 0.0
     for estimates, colour, marker, label in (
@@ -71,12 +70,20 @@ def _skill(ax: Axes, diagnosis: Diagnosis) -> None:
         ax.fill_between(h, low, high, color=colour, alpha=0.18, linewidth=0)
         ax.plot(h, value, marker=marker, markersize=5, color=colour, linewidth=2, label=label)
         lowest = min([lowest, *value[np.isfinite(value)], *low[np.isfinite(low)]])
-    bottom = max(SKILL_FLOOR, lowest - 0.08)
-    ax.set_ylim(min(bottom, -0.12), 1.04)
+    best = max((e.value for e in forecast.skill if np.isfinite(e.value)), default=0.0)
+    floor = (
+        SKILL_FLOOR if best > SKILL_FLOOR / 2 else 1.04 * lowest
+    )  # a curve that is all below the floor is still shown
+    ax.axhspan(min(floor, lowest) - 1, 0, color="#fdf2f2", zorder=0)
+    ax.set_ylim(min(max(floor, lowest - 0.08), -0.12), 1.04)
+    if not any(np.isfinite(e.value) for e in forecast.skill):
+        ax.text(
+            0.5, 0.5, "skill is undefined: the latents do not move", transform=ax.transAxes, ha="center", color=WARN
+        )
     ax.set_xlim(0.7, len(h) + 0.3)
     ax.set_xticks(h)
     ax.text(len(h) + 0.25, 0.012, "repeating the last frame", ha="right", va="bottom", fontsize=8.5, color=INK)
-    if lowest < SKILL_FLOOR:
+    if lowest < floor:
         text = f"the lower curve goes down to {lowest:.1f}".replace("-", "−")
         ax.text(0.985, 0.03, text, transform=ax.transAxes, fontsize=8.5, color=MUTED, ha="right")
     step = diagnosis.facts.get("step_seconds")
@@ -95,6 +102,7 @@ def _episodes(ax: Axes, errors: ForecastErrors) -> None:
     x = np.arange(len(order))
     ax.bar(x, skill[order], color=[OWN if s > 0 else WARN for s in skill[order]], width=0.8)
     ax.axhline(0, color=INK, linewidth=1.2)
+    ax.set_xlim(-1, max(len(order), 6))
     ax.set_ylim(min(-0.05, float(np.nanmin(skill, initial=0.0)) - 0.05), 1.02)
     ax.grid(axis="x", visible=False)
     if len(order) <= 30:

@@ -192,15 +192,21 @@ def summarise(runs: Sequence[ForecastErrors], draws: int = 2000, seed: int = 0) 
 
     mean_gain = [_mean_over_horizons(g) for g in gain]
     listening = estimate(mean_gain, [w[:, :1] for w in paired])[0]
-    windows = np.maximum(sum(c.sum(0) for c in counts), 1)
+    windows = sum(c.sum(0) for c in counts)
     return Forecast(
         skill=estimate(skill, counts),
         shuffled=estimate(shuffled, paired),
         gain=estimate(gain, paired),
         listening=listening,
-        mse=tuple(float(x) for x in sum(run.model.sum(0) for run in runs) / windows),
-        mse_copy=tuple(float(x) for x in sum(run.copy.sum(0) for run in runs) / windows),
+        mse=_means(sum(run.model.sum(0) for run in runs), windows),
+        mse_copy=_means(sum(run.copy.sum(0) for run in runs), windows),
     )
+
+
+def _means(total: ndarray | int, count: ndarray | int) -> tuple[float, ...]:
+    """Means over windows; NaN at horizons that no window reaches."""
+    quotient = np.divide(total, count, out=np.full(np.shape(count), np.nan), where=np.asarray(count) > 0)
+    return tuple(float(x) for x in quotient)
 
 
 def _estimate(value: float, sample: ndarray, counts: Sequence[ndarray]) -> Estimate:

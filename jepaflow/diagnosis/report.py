@@ -114,7 +114,7 @@ def _cards(diagnosis: Diagnosis) -> list[dict[str, str]]:
         {
             "name": "not normal",
             "value": "–" if math.isnan(share) else f"{100 * share:.0f} %",
-            "note": f"of directions, n = {geometry.normality.n}",
+            "note": f"n = {geometry.normality.n}",
         },
     ]
 

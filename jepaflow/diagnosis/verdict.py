@@ -145,11 +145,13 @@ def _has_interval(estimate: Estimate) -> bool:
 def _reasons(forecast: Forecast, rank: float, latent_dim: int, listens: bool | None) -> tuple[str, ...]:
     first, last = forecast.skill[0], forecast.skill[-1]
     reasons = [
-        f"skill(1) = {show(first)} over {first.n} windows of {first.episodes} held-out episodes",
+        f"skill(1) = {show(first)} over {first.n} windows of {first.episodes} held-out "
+        f"episode{'' if first.episodes == 1 else 's'}",
         f"skill({len(forecast.skill)}) = {show(last)} over {last.n} windows",
         f"the right actions add {show(forecast.listening)} skill on average over the horizons"
         if listens is not None
-        else "actions could not be shuffled: there is no second held-out episode",
+        else "whether the right actions help could not be measured"
+        + (": there is no second held-out episode" if first.episodes < 2 else ""),
         f"effective rank {number(rank, 1)} of {latent_dim} (collapse below {rank_limit(latent_dim):.1f})",
     ]
     if 2 <= first.episodes < FEW_EPISODES:

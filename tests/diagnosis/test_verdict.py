@@ -3,8 +3,10 @@
 import math
 
 import pytest
+import torch
+from diagnosis_worlds import LinearWorld, random_world, simulate
 
-from jepaflow.diagnosis.forecast import Forecast
+from jepaflow.diagnosis.forecast import Forecast, cut_windows, measure_forecast, summarise
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.verdict import judge, rank_limit
 
@@ -73,3 +75,14 @@ def test_horizon_is_said_in_seconds_too() -> None:
 @pytest.mark.parametrize(("dims", "limit"), [(1, 1.0), (2, 1.5), (3, 2.0), (128, 2.0)])
 def test_rank_limit_suits_small_latents(dims: int, limit: float) -> None:
     assert rank_limit(dims) == limit
+
+
+@pytest.mark.parametrize(("hears", "sight"), [(1.0, "sighted"), (0.0, "deaf")])
+def test_verdict_of_an_analytic_world(hears: float, sight: str) -> None:
+    """The same dynamics forecast with and without an ear for the actions: only one of them can plan."""
+    a, b = random_world(dims=6)
+    model = LinearWorld(torch.zeros(1, 6), a, 0.2 * b, hears)
+    windows = cut_windows(simulate(model.a, model.b, [30] * 8, noise=0.01), history=2, horizon=10)
+    assert windows is not None
+    found = summarise([measure_forecast(model, windows)], draws=300)
+    assert judge(found, 6.0, 6).sight == sight
