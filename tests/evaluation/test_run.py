@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from jepaflow.cli.evaluate import CPU_SOLVER
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.intervals import wilson
 from jepaflow.data.store import Store
@@ -20,7 +21,7 @@ from jepaflow.evaluation.run import (
     floors_and_ceiling,
     run_trials,
 )
-from jepaflow.planning.cem import ActionSpace, CEMConfig
+from jepaflow.planning.cem import ActionSpace
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.planning.cost import CostConfig
 from jepaflow.sims.registry import find_world
@@ -135,7 +136,7 @@ def test_a_planner_with_perfect_knowledge_solves_the_task_from_pixels(two_room_s
     listed = draw_starts(two_room_store, range(8), protocol, already_solved(ENTRY.make(8)))
     starts, goals = two_room_store.read("state", listed.rows), two_room_store.read("state", listed.goal_rows)
     space = ActionSpace.from_bounds(-torch.ones(2), torch.ones(2))
-    settings = ControllerConfig(CEMConfig(48, 6, 3, parameters="hold"), CostConfig(path=0.5), execute=2)
+    settings = ControllerConfig(CPU_SOLVER, CostConfig(path=1.0), execute=2)
     controller = Controller(KnownWorld(), space, settings)
     outcome = run_trials(ENTRY, 64, PlannerPolicy(ENTRY, 64, controller), starts, goals, protocol.budget, "test")
     assert outcome.ever_rate == outcome.end_rate == 1.0
