@@ -19,7 +19,6 @@ COMMANDS = {
     "train": "train a world model on a store",
     "diagnose": "judge a trained model: blind, short-sighted or sighted",
     "evaluate": "plan with a trained model in closed loop, beside the floors",
-    "benchmark": "measure speed against the plain reference",
 }
 
 

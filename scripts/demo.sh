@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# From an empty folder to a model that plans: the commands below are the ones that a user types.
+set -euo pipefail
+out=${1:-demo}
+begin=$SECONDS
+
+step() {
+    printf '\n\033[1m$ %s\033[0m\n' "$*"
+    "$@"
+}
+
+if [ -e "$out/run" ]; then
+    printf 'The folder %s holds an earlier demo. Remove it to start anew, or give another name: bash scripts/demo.sh NAME\n' "$out"
+    exit 1
+fi
+step jepaflow collect --env two_room --episodes 300 --output-dir "$out/dataset" --seed 0
+step jepaflow doctor "$out/dataset"
+step jepaflow convert "$out/dataset" "$out/two_room.h5" --image-size 64
+step jepaflow train --dataset.path "$out/two_room.h5" --preset nano --steps 1000 --output-dir "$out/run"
+step jepaflow diagnose "$out/run" --output-dir "$out/report" --json "$out/diagnosis.json"
+step jepaflow evaluate "$out/run" --env two_room --episodes 200 --picture "$out/plans.png" --json "$out/success.json"
+printf '\nDone in %d min %d s. Report: %s  Plans: %s\n' $(((SECONDS - begin) / 60)) $(((SECONDS - begin) % 60)) "$out/report/report.html" "$out/plans.png"
