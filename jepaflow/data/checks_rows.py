@@ -1,6 +1,5 @@
 """Checks of one episode's rows: lengths, indices, timestamps, missing or non-finite values."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,8 +139,7 @@ def _name(dataset: LeRobotDataset, episode: Episode) -> str:
 
 def _find_elsewhere(dataset: LeRobotDataset, episode: Episode) -> str | None:
     """The data file that really holds the episode's rows, when it is not the one that the metadata name."""
-    files: list[Path] = sorted({other.data for other in dataset.episodes if other.data and other.data != episode.data})
-    for file in files:
+    for file in sorted(set(dataset.root.glob("data/**/*.parquet")) - {episode.data}):
         try:
             table = dataset.table(file)
         except JepaflowError:

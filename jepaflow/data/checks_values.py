@@ -145,11 +145,15 @@ class ValueChecks:
         if self.action in self._high and self.proprio in self._high:
             one = np.maximum(self._high[str(self.action)], -self._low[str(self.action)])
             other = np.maximum(self._high[str(self.proprio)], -self._low[str(self.proprio)])
-            if one.shape == other.shape and (moving := (one > 1e-3) & (other > 1e-3)).any():
-                factor = float(np.median(one[moving] / other[moving]))
-                if max(factor, 1 / factor) > 20:
-                    sentence = f"{self.action} is {factor:.3g} times the size of {self.proprio}: the units look mixed."
-                    found.add("warning", "mixed-units", sentence, "Check degrees against radians.", subject="roles")
+            width = min(len(one), len(other))
+            moving = (one[:width] > 1e-3) & (other[:width] > 1e-3)
+            # Only a factor near 180/pi tells: small actions beside large states may well be steps or velocities.
+            factor = float(np.median(one[:width][moving] / other[:width][moving])) if moving.any() else 1.0
+            if 0.7 < max(factor, 1 / factor) / _DEGREES < 1.4:
+                sentence = (
+                    f"{self.action} is {factor:.3g} times the size of {self.proprio}, about 180/pi or its inverse."
+                )
+                found.add("warning", "mixed-units", sentence, "Check degrees against radians.", subject="roles")
 
     def _report_lag(self, found: Collector) -> None:
         if self._next_state and self.action in self._low and self.proprio in self._low and self._episodes:

@@ -28,7 +28,7 @@ class Collector:
         episode: int | None = None,
         frame: int | None = None,
         subject: str = "",
-        severity: float = 0.0,
+        severity: float | int = 0.0,
     ) -> None:
         """Enter one finding.
 
@@ -39,7 +39,7 @@ class Collector:
             severity: the place with the largest is the one named in full.
         """
         found = Finding(level, code, sentence, fix, None if file is None else str(file), episode, frame)
-        self._groups.setdefault((level, code, subject), []).append((severity, found))
+        self._groups.setdefault((level, code, subject), []).append((float(severity), found))
 
     def extend(self, findings: list[Finding]) -> None:
         """Enter findings that are complete already, each on its own."""
