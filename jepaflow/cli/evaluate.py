@@ -23,7 +23,7 @@ from jepaflow.planning.cost import CostConfig
 from jepaflow.sims.registry import find_world
 from jepaflow.training.checkpoint import load_run
 
-CPU_SOLVER = CEMConfig(samples=48, elites=6, iterations=3, horizon=5, parameters="hold")
+CPU_SOLVER = CEMConfig(samples=48, elites=6, iterations=3, horizon=5, init_std=0.7, parameters="hold")
 """What two CPU cores can afford. Enough where a block's actions may be held (10 numbers to search) and the search is
 warm-started every block; with the true dynamics instead of a model it loses nothing (tests/evaluation/test_run.py)."""
 
