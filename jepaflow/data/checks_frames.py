@@ -16,6 +16,7 @@ from jepaflow.data.types import Camera, Dataset, Episode, compact
 _THUMBNAIL = ImageRule(32, "squash")
 _BLACK = 12.0  # mean grey level; limited-range video black decodes to about 0
 _FROZEN = 0.05  # mean change per pixel in grey levels: camera noise alone is several times larger
+_FROZEN_PEAK = 4.0  # largest change of a pixel that re-encoding an unchanged picture may make
 _SHARED_FRAMES = 20  # thumbnails per episode kept to compare cameras
 
 
@@ -111,7 +112,9 @@ class FrameChecks:
     ) -> None:
         if len(thumbnails) < 3:
             return
-        still = np.abs(np.diff(thumbnails, axis=0)).mean(axis=(1, 2, 3)) < _FROZEN
+        change = np.abs(np.diff(thumbnails, axis=0))
+        # The largest change counts too: a small object moving over a plain background hardly moves the mean.
+        still = (change.mean(axis=(1, 2, 3)) < _FROZEN) & (change.max(axis=(1, 2, 3)) < _FROZEN_PEAK)
         if speed is not None and len(speed) == len(thumbnails):
             # A picture may stand still when the robot does; frozen is one that stands still while the robot moves.
             still &= speed[1:] > 0.002
