@@ -45,14 +45,18 @@ class Args:
     json: Path | None = None
 
 
-def ratio(name: str, unit: str, ours: Callable[[], float], reference: Callable[[], float], repeats: int, note: str) -> Row:
+def ratio(
+    name: str, unit: str, ours: Callable[[], float], reference: Callable[[], float], repeats: int, note: str
+) -> Row:
     """Run both in turn; each returns a rate, higher is better."""
     pairs = [(ours(), reference()) for _ in range(repeats)]
     ratios = sorted(a / b for a, b in pairs)
     fast, slow = (float(np.median([p[i] for p in pairs])) for i in (0, 1))
     value = float(np.median(ratios))
     console.print(f"{name}: {value:.2f} ({ratios[0]:.2f} – {ratios[-1]:.2f}); {fast:,.0f} against {slow:,.0f} {unit}")
-    note = f"{note}; median rates {fast:,.0f} over {slow:,.0f} {unit}; low and high are the min and max of {repeats} pairs"
+    note = (
+        f"{note}; median rates {fast:,.0f} over {slow:,.0f} {unit}; low and high are the min and max of {repeats} pairs"
+    )
     return Row(name, value, ratios[0], ratios[-1], repeats, 1, "ratio", note=note)
 
 
@@ -93,7 +97,14 @@ def loading(args: Args, store: Store, videos: list[Path]) -> Row:
             assert mp4_window(videos[episode], int(step)).shape == (FRAMES, SIZE, SIZE, 3)
         return 20 / (time.perf_counter() - begin)
 
-    return ratio("loading/store_vs_mp4", "windows/s", from_store, from_mp4, args.repeats, f"4 frames of {SIZE} px, warm cache, one process")
+    return ratio(
+        "loading/store_vs_mp4",
+        "windows/s",
+        from_store,
+        from_mp4,
+        args.repeats,
+        f"4 frames of {SIZE} px, warm cache, one process",
+    )
 
 
 def conversion(args: Args, videos: list[Path]) -> Row:
@@ -112,11 +123,22 @@ def conversion(args: Args, videos: list[Path]) -> Row:
     def ours() -> float:
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
-            report = convert(open_dataset(str(args.dataset)), Path(folder) / "x.h5", ConvertConfig(SIZE, "crop", "fail", 0, (), {}, False))
+            report = convert(
+                open_dataset(str(args.dataset)),
+                Path(folder) / "x.h5",
+                ConvertConfig(SIZE, "crop", "fail", 0, (), {}, False),
+            )
             return report.frames / (time.perf_counter() - begin)
 
     decode()
-    return ratio("convert/vs_decode", "frames/s", ours, decode, args.repeats, f"to {SIZE} px, whole command against a bare PyAV decode, both with frame threads")
+    return ratio(
+        "convert/vs_decode",
+        "frames/s",
+        ours,
+        decode,
+        args.repeats,
+        f"to {SIZE} px, whole command against a bare PyAV decode, both with frame threads",
+    )
 
 
 def training_step(args: Args) -> Row:
@@ -124,7 +146,10 @@ def training_step(args: Args) -> Row:
     config, loss = preset("nano"), ObjectiveConfig()
     batch = 64
     window = Window(
-        torch.randint(0, 255, (batch, FRAMES, 1, 64, 64, 3), dtype=torch.uint8), torch.randn(batch, FRAMES, STRIDE, 2), None, np.zeros((batch, 3), np.int64)
+        torch.randint(0, 255, (batch, FRAMES, 1, 64, 64, 3), dtype=torch.uint8),
+        torch.randn(batch, FRAMES, STRIDE, 2),
+        None,
+        np.zeros((batch, 3), np.int64),
     )
     ours_model, plain_model = JEPA(config), JEPA(config)
     plain_model.encoder.to(memory_format=torch.contiguous_format)
@@ -141,10 +166,20 @@ def training_step(args: Args) -> Row:
 
     def plain() -> float:
         with plain_attention():
-            return run(lambda: plain_loss(plain_model, window, loss.sigreg, loss.directions, torch.Generator().manual_seed(0)), plain_model)
+            return run(
+                lambda: plain_loss(plain_model, window, loss.sigreg, loss.directions, torch.Generator().manual_seed(0)),
+                plain_model,
+            )
 
     ours(), plain()
-    return ratio("train/vs_plain_step", "frames/s", ours, plain, args.repeats, "nano, batch 64 × 4 frames of 64 px, forward and backward")
+    return ratio(
+        "train/vs_plain_step",
+        "frames/s",
+        ours,
+        plain,
+        args.repeats,
+        "nano, batch 64 × 4 frames of 64 px, forward and backward",
+    )
 
 
 def main(args: Args) -> None:

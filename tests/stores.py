@@ -8,7 +8,13 @@ import numpy as np
 
 
 def write_store(
-    path: Path, lengths: list[int], size: int = 64, cameras: tuple[str, ...] = ("top",), action_dim: int = 2, seed: int = 0, complete: bool = True
+    path: Path,
+    lengths: list[int],
+    size: int = 64,
+    cameras: tuple[str, ...] = ("top",),
+    action_dim: int = 2,
+    seed: int = 0,
+    complete: bool = True,
 ) -> Path:
     """A store whose pixel [0, 0] is (episode, step, camera) and whose actions are (episode + step/1000, …noise)."""
     rng = np.random.default_rng(seed)
@@ -29,7 +35,15 @@ def write_store(
         file["ep_len"] = np.array(lengths, np.int32)
         file["ep_offset"] = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
         file["ep_source"] = np.arange(len(lengths)) + 100
-        meta = {"format": 1, "fps": 10.0, "cameras": list(cameras), "image_size": size, "tasks": ["go"], "source": "made", "features": {}}
+        meta = {
+            "format": 1,
+            "fps": 10.0,
+            "cameras": list(cameras),
+            "image_size": size,
+            "tasks": ["go"],
+            "source": "made",
+            "features": {},
+        }
         file.attrs["jepaflow"] = json.dumps(meta)
         if complete:
             file.attrs["complete"] = True

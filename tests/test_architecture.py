@@ -6,7 +6,21 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "jepaflow"
-ORDER = ["common", "data", "worldmodel", "training", "sims", "planning", "subgoals", "diagnosis", "evaluation", "studies", "robot", "cockpit", "cli"]
+ORDER = [
+    "common",
+    "data",
+    "worldmodel",
+    "training",
+    "sims",
+    "planning",
+    "subgoals",
+    "diagnosis",
+    "evaluation",
+    "studies",
+    "robot",
+    "cockpit",
+    "cli",
+]
 FORBIDDEN = {"torchvision", "timm", "lerobot", "stable_worldmodel", "pickle", "ray", "wandb"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -47,13 +47,13 @@ def test_bootstrap_of_a_mean_is_its_standard_error() -> None:
 
 def test_results_keep_other_rows_and_refuse_nonsense(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
-    write_results(path, "first", [Row("a", 1, 0, 2, 5), Row("b", 1, 0, 2, 5)])
-    write_results(path, "second", [Row("b", 3, 2, 4, 5)], keep=True)
+    write_results(path, "first", [Row("a", 1.0, 0.0, 2.0, 5), Row("b", 1.0, 0.0, 2.0, 5)])
+    write_results(path, "second", [Row("b", 3.0, 2.0, 4.0, 5)], keep=True)
     got = read_json(path)
     assert [(r["name"], r["value"]) for r in got["rows"]] == [("a", 1), ("b", 3)]
     assert got["rows"][0]["command"] == "first" and got["command"] == "second"
     with pytest.raises(JepaflowError, match="not finite"):
-        Row("c", float("nan"), 0, 1, 1)
+        Row("c", float("nan"), 0.0, 1.0, 1)
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda p: p.name)

@@ -26,7 +26,11 @@ def usage() -> str:
     """The list of sub-commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {what}" for name, what in COMMANDS.items()]
-    return "usage: jepaflow COMMAND [OPTIONS]\n\nWorld models from LeRobot datasets.\n\n" + "\n".join(lines) + "\n\njepaflow COMMAND --help lists the options."
+    return (
+        "usage: jepaflow COMMAND [OPTIONS]\n\nWorld models from LeRobot datasets.\n\n"
+        + "\n".join(lines)
+        + "\n\njepaflow COMMAND --help lists the options."
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

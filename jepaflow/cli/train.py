@@ -39,5 +39,7 @@ def run(args: Args) -> int:
         )
         if args.json:
             write_json(args.json, last)
-    console.print(f"Trained to step {trainer.step}: {args.output_dir / 'checkpoints' / 'last'}\nNext: jepaflow diagnose {args.output_dir}")
+    console.print(
+        f"Trained to step {trainer.step}: {args.output_dir / 'checkpoints' / 'last'}\nNext: jepaflow diagnose {args.output_dir}"
+    )
     return 0

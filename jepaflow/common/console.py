@@ -6,7 +6,7 @@ when it ends (a log file full of redrawn bars helps nobody).
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -45,16 +45,21 @@ def progress(phase: str, total: int | None) -> Iterator[Callable[..., None]]:
         def advance(n: int = 1, note: str | None = None) -> None:
             nonlocal done
             done += n
-            bar.update(task, advance=n, **({} if note is None else {"note": note}))
+            if note is None:
+                bar.update(task, advance=n)
+            else:
+                bar.update(task, advance=n, note=note)
 
         yield advance
     if bar.disable:
-        _progress_console.print(f"{phase}: {done}{'' if total is None else f'/{total}'} in {time.monotonic() - begin:.1f} s")
+        _progress_console.print(
+            f"{phase}: {done}{'' if total is None else f'/{total}'} in {time.monotonic() - begin:.1f} s"
+        )
 
 
 def track(items: Iterable[Item], phase: str, total: int | None = None) -> Iterator[Item]:
     """Iterate over ``items`` under a progress bar named ``phase``."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with progress(phase, total) as advance:
         for item in items:

@@ -39,7 +39,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
-        raise JepaflowError(f"Cannot write {path}: {error.strerror or error}. Free some space or choose another place.") from error
+        raise JepaflowError(
+            f"Cannot write {path}: {error.strerror or error}. Free some space or choose another place."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -26,7 +26,11 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def bootstrap(
-    values: Float[ndarray, "n ..."], statistic: Callable[[ndarray], float], seed: int = 0, draws: int = 1000, level: float = 0.95
+    values: Float[ndarray, "n ..."],
+    statistic: Callable[[ndarray], float],
+    seed: int = 0,
+    draws: int = 1000,
+    level: float = 0.95,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of ``statistic`` over the first axis (Efron 1979).
 

@@ -36,7 +36,9 @@ class Row:
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):
             if not math.isfinite(getattr(self, name)):
-                raise JepaflowError(f"The result {self.name} has a {name} that is not finite. Look at the run that made it.")
+                raise JepaflowError(
+                    f"The result {self.name} has a {name} that is not finite. Look at the run that made it."
+                )
 
 
 def hardware() -> str:
@@ -48,7 +50,9 @@ def hardware() -> str:
     flags = ""
     if cpuinfo.exists():
         text = cpuinfo.read_text()
-        name = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), name)
+        name = next(
+            (line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), name
+        )
         flags = ", ".join(f.replace("_", "-") for f in ("amx_bf16", "avx512_bf16") if f" {f}" in text)
     parts = [f"{os.cpu_count()} cores", name, flags or torch.backends.cpu.get_cpu_capability()]
     if torch.cuda.is_available():
@@ -60,8 +64,12 @@ def commit() -> str:
     """The commit of the checkout that this package runs from, ``+`` when it has changes, ``unknown`` outside one."""
     here = Path(__file__).parent
     try:
-        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True)
+        head = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        )
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
@@ -79,7 +87,11 @@ def write_results(path: Path, command: str, rows: list[Row], keep: bool = False)
     old: list[dict[str, Any]] = []
     if keep and Path(path).exists():
         names = {row.name for row in rows}
-        old = [{"command": read_json(path)["command"], **row} for row in read_json(path)["rows"] if row["name"] not in names]
+        old = [
+            {"command": read_json(path)["command"], **row}
+            for row in read_json(path)["rows"]
+            if row["name"] not in names
+        ]
     write_json(
         path,
         {

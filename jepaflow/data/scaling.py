@@ -8,7 +8,9 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.data.store import Store
 
 
-def column_statistics(stores: list[Store], episodes: list[tuple[int, ...]], column: str) -> tuple[Float[ndarray, " d"], Float[ndarray, " d"]]:
+def column_statistics(
+    stores: list[Store], episodes: list[tuple[int, ...]], column: str
+) -> tuple[Float[ndarray, " d"], Float[ndarray, " d"]]:
     """Mean and standard deviation of a column over the given episodes of each store.
 
     A dimension that hardly moves keeps a standard deviation of 1: dividing by almost zero would turn its smallest

@@ -35,5 +35,7 @@ def split_episodes(episodes: int, val_fraction: float = 0.1, seed: int = 0, limi
         val = min(max(val, 1), episodes - 1)
     train = order[val:] if limit is None else order[val : val + limit]
     if len(train) == 0:
-        raise JepaflowError(f"No episode is left to train on ({episodes} in all, {val} for validation). Record more episodes.")
+        raise JepaflowError(
+            f"No episode is left to train on ({episodes} in all, {val} for validation). Record more episodes."
+        )
     return Split(tuple(sorted(int(e) for e in train)), tuple(sorted(int(e) for e in order[:val])))

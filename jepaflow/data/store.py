@@ -100,8 +100,8 @@ class Store:
             return np.empty((0, *data.shape[1:]), data.dtype)
         if data.ndim <= 2:
             low, high = int(rows.min()), int(rows.max()) + 1
-            block: ndarray = data[low:high]  # low-dimensional rows are cheap: one contiguous read, then pick
-            return block[rows - low]
+            picked: ndarray = data[low:high][rows - low]  # low-dimensional rows are cheap: one read, then pick
+            return picked
         if rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
             whole: ndarray = data[int(rows[0]) : int(rows[-1]) + 1]
             return whole

@@ -8,7 +8,7 @@ kept there (a laptop reads them once); larger stores are read from disk by a thr
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,18 +82,23 @@ class Windows:
         starts = [window_starts(store, chosen, span) for store, chosen in zip(stores, episodes, strict=True)]
         self.index = np.concatenate([np.insert(s, 0, i, axis=1) for i, s in enumerate(starts)])
         if len(self.index) == 0:
-            longest = max(int(store.ep_len[list(chosen)].max(initial=0)) for store, chosen in zip(stores, episodes, strict=True))
+            longest = max(
+                int(store.ep_len[list(chosen)].max(initial=0)) for store, chosen in zip(stores, episodes, strict=True)
+            )
             raise JepaflowError(
                 f"No episode is long enough: a window needs {span} control steps ({frames} frames × {stride}), the longest has {longest}. "
                 "Use a smaller --model.block or record longer episodes."
             )
         self._low = [
-            {name: store.read(name, np.arange(store.length)) for name in ("action", *(["proprio"] if proprio else []))} for store in stores
+            {name: store.read(name, np.arange(store.length)) for name in ("action", *(["proprio"] if proprio else []))}
+            for store in stores
         ]
         self._pixels = self._load(cache_bytes)
 
     def _load(self, cache_bytes: int | None) -> list[ndarray] | None:
-        budget = cache_bytes if cache_bytes is not None else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+        budget = (
+            cache_bytes if cache_bytes is not None else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+        )
         size = sum(store.length * len(self.cameras) * store.image_size**2 * 3 for store in self.stores)
         if size > budget:
             return None
@@ -130,7 +135,9 @@ class Windows:
             rows = first + self.stride * np.arange(self.frames)
             pixels.append(self._pixels[store_number][rows] if self._pixels else store.pixels(rows, self.cameras))
             low = self._low[store_number]
-            blocks.append(low["action"][first : first + self.frames * self.stride].reshape(self.frames, self.stride, -1))
+            blocks.append(
+                low["action"][first : first + self.frames * self.stride].reshape(self.frames, self.stride, -1)
+            )
             if self.proprio:
                 states.append(low["proprio"][rows])
         proprio = torch.from_numpy(np.stack(states)) if self.proprio else None
@@ -139,27 +146,34 @@ class Windows:
     def place(self, where: Int[ndarray, " 3"]) -> str:
         """Name a window for a message: file, episode of the source dataset, first frame."""
         store = self.stores[int(where[0])]
-        return f"{store.path}, episode {store.source_episode(int(where[1]))}, frames {int(where[2])} to {int(where[2]) + self.frames * self.stride - 1}"
+        first, last = int(where[2]), int(where[2]) + self.frames * self.stride - 1
+        return f"{store.path}, episode {store.source_episode(int(where[1]))}, frames {first} to {last}"
 
 
 def _check_match(stores: list[Store], proprio: bool) -> None:
     for store in stores:
         if "action" not in store.columns:
-            raise JepaflowError(f"{store.path} has no actions (a folder of plain videos?). This model needs a dataset with actions.")
+            raise JepaflowError(
+                f"{store.path} has no actions (a folder of plain videos?). This model needs a dataset with actions."
+            )
         if proprio and "proprio" not in store.columns:
-            raise JepaflowError(f"{store.path} has no observation.state. Train without --proprio or use another dataset.")
+            raise JepaflowError(
+                f"{store.path} has no observation.state. Train without --proprio or use another dataset."
+            )
         for what, mine, first in (
             ("frames of another size", store.image_size, stores[0].image_size),
             ("actions of another size", store.dim("action"), stores[0].dim("action")),
         ):
             if mine != first:
-                raise JepaflowError(f"{store.path} has {what} ({mine}) than {stores[0].path} ({first}). Convert them alike or train on one.")
+                raise JepaflowError(
+                    f"{store.path} has {what} ({mine}) than {stores[0].path} ({first}). Convert them alike or train on one."
+                )
 
 
 Item = tuple[int, Window]
 
 
-def prefetch(read: Callable[[int], Window], begin: int, end: int, depth: int = 2) -> Iterator[Item]:
+def prefetch(read: Callable[[int], Window], begin: int, end: int, depth: int = 2) -> Generator[Item, None, None]:
     """Yield ``(step, read(step))`` for steps ``begin … end − 1``, read ahead by one thread, in order.
 
     An error in the thread is raised here, at the step where it happened. Closing the iterator ends the thread.

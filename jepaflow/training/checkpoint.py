@@ -63,7 +63,9 @@ def save_checkpoint(run: Path, step: int, model: JEPA, optimizer: torch.optim.Op
         JepaflowError: when the disk refuses; earlier checkpoints stay as they are.
     """
     if keep < 2:
-        raise JepaflowError(f"--keep is {keep}; keep at least 2 checkpoints, so that one is whole while the next is written.")
+        raise JepaflowError(
+            f"--keep is {keep}; keep at least 2 checkpoints, so that one is whole while the next is written."
+        )
     root = run / "checkpoints"
     final, temporary = root / f"{step:06d}", root / f".{step:06d}.{os.getpid()}.tmp"
     try:
@@ -74,7 +76,10 @@ def save_checkpoint(run: Path, step: int, model: JEPA, optimizer: torch.optim.Op
         weights.mkdir(parents=True)
         state.mkdir()
         # Sorted, contiguous copies: the file is then a pure function of the weights.
-        save_file({k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())}, weights / "model.safetensors")
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in sorted(model.state_dict().items())},
+            weights / "model.safetensors",
+        )
         write_json(weights / "config.json", {"type": "jepaflow", **asdict(model.config)})
         save_file(_optimizer_tensors(model, optimizer), state / "optimizer_state.safetensors")
         write_json(state / "training_step.json", {"step": step})
@@ -90,7 +95,9 @@ def save_checkpoint(run: Path, step: int, model: JEPA, optimizer: torch.optim.Op
         sync_directory(root)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise JepaflowError(f"Cannot save the checkpoint {final}: {error}. Free some space and go on with --resume.") from error
+        raise JepaflowError(
+            f"Cannot save the checkpoint {final}: {error}. Free some space and go on with --resume."
+        ) from error
     for old in saved_checkpoints(run)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)  # one that cannot be deleted harms nobody
     return final
@@ -99,7 +106,11 @@ def save_checkpoint(run: Path, step: int, model: JEPA, optimizer: torch.optim.Op
 def saved_checkpoints(run: Path) -> list[Path]:
     """Whole checkpoints of a run, oldest first. Half-written ones have temporary names and do not count."""
     root = run / "checkpoints"
-    found = [p for p in root.glob("[0-9]*") if (p / "training_state" / "training_step.json").is_file()] if root.is_dir() else []
+    found = (
+        [p for p in root.glob("[0-9]*") if (p / "training_state" / "training_step.json").is_file()]
+        if root.is_dir()
+        else []
+    )
     return sorted(found, key=lambda p: int(p.name))
 
 
@@ -125,7 +136,9 @@ def load_model(folder: Path) -> JEPA:
     try:
         model.load_state_dict(_load_tensors(folder / "model.safetensors"))
     except RuntimeError as error:
-        raise JepaflowError(f"{folder / 'model.safetensors'} does not fit its config.json: {str(error).splitlines()[-1].strip()}") from error
+        raise JepaflowError(
+            f"{folder / 'model.safetensors'} does not fit its config.json: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return model.eval()
 
 
@@ -148,7 +161,9 @@ def load_run(run: Path, device: str = "cpu") -> Run:
     """
     run = Path(run)
     if not (run / "config.json").is_file():
-        raise JepaflowError(f"{run} is not a run folder (it has no config.json). Train one with: jepaflow train --output-dir {run} …")
+        raise JepaflowError(
+            f"{run} is not a run folder (it has no config.json). Train one with: jepaflow train --output-dir {run} …"
+        )
     checkpoints = saved_checkpoints(run)
     if not checkpoints:
         raise JepaflowError(f"{run} has no checkpoint yet. Let it train until the first save, or resume it.")

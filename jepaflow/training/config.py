@@ -77,7 +77,9 @@ class TrainConfig:
         if self.batch_size < 2:
             raise JepaflowError(f"--batch-size is {self.batch_size}; SIGReg and BatchNorm need at least 2.")
         if self.keep < 2:
-            raise JepaflowError(f"--keep is {self.keep}; keep at least 2 checkpoints, so that one is whole while the next is written.")
+            raise JepaflowError(
+                f"--keep is {self.keep}; keep at least 2 checkpoints, so that one is whole while the next is written."
+            )
         if self.precision not in ("auto", "bf16", "float32") or self.device not in ("auto", "cpu", "cuda"):
             raise JepaflowError("--precision is auto, bf16 or float32; --device is auto, cpu or cuda.")
 

@@ -14,7 +14,9 @@ def choose_device(wanted: str) -> tuple[torch.device, str]:
         JepaflowError: when a GPU was asked for and there is none.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise JepaflowError("--device cuda: PyTorch sees no GPU here. Use --device cpu, or install a CUDA build of PyTorch.")
+        raise JepaflowError(
+            "--device cuda: PyTorch sees no GPU here. Use --device cpu, or install a CUDA build of PyTorch."
+        )
     if wanted == "auto":
         cuda = torch.cuda.is_available()
         return torch.device("cuda" if cuda else "cpu"), "a GPU is there" if cuda else "no GPU is there"

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from torch.utils.tensorboard import SummaryWriter  # type: ignore[attr-defined]
+from torch.utils.tensorboard import SummaryWriter
 
 from jepaflow.common.files import atomic_path
 
@@ -35,7 +35,7 @@ class TrainingLog:
         with atomic_path(path) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = open(path, "a")  # noqa: SIM115 (closed in __exit__)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Record values of a step; safe against a crash as soon as this returns."""
@@ -43,11 +43,13 @@ class TrainingLog:
         self._file.flush()
         os.fsync(self._file.fileno())
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(name, value, step)
 
     def __enter__(self) -> "TrainingLog":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()

@@ -23,11 +23,11 @@ from jepaflow.data.store import Store
 from jepaflow.data.windows import Window, Windows, prefetch
 from jepaflow.training.calibrate import calibrate
 from jepaflow.training.checkpoint import restore, save_checkpoint, saved_checkpoints
-from jepaflow.training.config import TrainConfig
+from jepaflow.training.config import DatasetConfig, OptimConfig, TrainConfig
 from jepaflow.training.device import choose_device, choose_precision
 from jepaflow.training.health import health
 from jepaflow.training.log import TrainingLog
-from jepaflow.training.objective import Losses, losses
+from jepaflow.training.objective import Losses, ObjectiveConfig, losses
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig, Scaler
 from jepaflow.worldmodel.presets import preset
 
@@ -100,11 +100,15 @@ class Trainer:
         self.windows = self._windows([s.train for s in self.splits])
         self.batches = self.windows.batches_per_epoch(config.batch_size)
         if self.batches == 0:
-            raise JepaflowError(f"There are {len(self.windows)} training windows, fewer than one batch. Use a smaller --batch-size.")
+            raise JepaflowError(
+                f"There are {len(self.windows)} training windows, fewer than one batch. Use a smaller --batch-size."
+            )
         self.val = self._val_batches()
         self.step = 0
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
-        console.print(f"{self.model!r}\n{self.device} ({why_device}), {str(self.precision)[6:]} ({why_precision}), {len(self.windows):,} windows")
+        console.print(
+            f"{self.model!r}\n{self.device} ({why_device}), {str(self.precision)[6:]} ({why_precision}), {len(self.windows):,} windows"
+        )
 
     def _split(self, store: Store) -> Split:
         dataset = self.config.dataset
@@ -128,7 +132,9 @@ class Trainer:
 
     def _windows_uncached(self, episodes: list[tuple[int, ...]]) -> Windows:
         config = self.config
-        return Windows(self.stores, episodes, config.frames, config.block, config.cameras, config.proprio, cache_bytes=0)
+        return Windows(
+            self.stores, episodes, config.frames, config.block, config.cameras, config.proprio, cache_bytes=0
+        )
 
     def _fit_scalers(self) -> None:
         columns = {"action": self.model.action_scaler}
@@ -216,7 +222,9 @@ class Trainer:
                     waited, begin, since = 0.0, time.perf_counter(), self.step
                 if self._due(config.val_every) or self._due(config.save_every):
                     pause = time.perf_counter()
-                    calibrate(self.model, (self.read(s) for s in range(max(0, self.step - CALIBRATION_BATCHES), self.step)))
+                    calibrate(
+                        self.model, (self.read(s) for s in range(max(0, self.step - CALIBRATION_BATCHES), self.step))
+                    )
                     if self.val and self._due(config.val_every):
                         last = health(self.model, self.val)
                         values |= last
@@ -262,12 +270,16 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> Trainer:
     saved_path = run / "config.json"
     if saved_path.exists():
         if not resume:
-            raise JepaflowError(f"{run} holds a run already. Add --resume to continue it, or choose another --output-dir.")
+            raise JepaflowError(
+                f"{run} holds a run already. Add --resume to continue it, or choose another --output-dir."
+            )
         config = _resumed_config(config, read_json(saved_path))
     trainer = Trainer(config, run)
     split = {"train": [list(s.train) for s in trainer.splits], "val": [list(s.val) for s in trainer.splits]}
     if resume and (run / "split.json").exists() and read_json(run / "split.json") != split:
-        raise JepaflowError(f"The stores of {run} have changed since it began: its split of episodes no longer fits. Train a new run.")
+        raise JepaflowError(
+            f"The stores of {run} have changed since it began: its split of episodes no longer fits. Train a new run."
+        )
     write_json(run / "split.json", split)
     write_json(saved_path, _saved(config))
     if resume:
@@ -281,10 +293,15 @@ def _resumed_config(given: TrainConfig, saved: dict[str, Any]) -> TrainConfig:
     default, asked = _saved(TrainConfig()), _saved(given)
     for key, value in asked.items():
         if value != default[key] and value != saved.get(key):
-            raise JepaflowError(f"--{key.replace('_', '-')} differs from the run that is resumed ({value} ≠ {saved.get(key)}). Drop the flag or start a new run.")
-    from jepaflow.training.config import DatasetConfig, OptimConfig
-    from jepaflow.training.objective import ObjectiveConfig
-
+            flag = f"--{key.replace('_', '-')}"
+            raise JepaflowError(
+                f"{flag} differs from the run that is resumed ({value} ≠ {saved.get(key)}). Drop the flag or start a new run."
+            )
     dataset = DatasetConfig(**{**saved["dataset"], "path": tuple(Path(p) for p in saved["dataset"]["path"])})
-    parts = {"dataset": dataset, "cameras": tuple(saved["cameras"]), "loss": ObjectiveConfig(**saved["loss"]), "optim": OptimConfig(**saved["optim"])}
+    parts = {
+        "dataset": dataset,
+        "cameras": tuple(saved["cameras"]),
+        "loss": ObjectiveConfig(**saved["loss"]),
+        "optim": OptimConfig(**saved["optim"]),
+    }
     return TrainConfig(**{**saved, **parts})

@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 
 def attend(
-    q: Float[Tensor, "B heads T d"], k: Float[Tensor, "B heads S d"], v: Float[Tensor, "B heads S d"], causal: bool, dropout: float = 0.0
+    q: Float[Tensor, "B heads T d"],
+    k: Float[Tensor, "B heads S d"],
+    v: Float[Tensor, "B heads S d"],
+    causal: bool,
+    dropout: float = 0.0,
 ) -> Float[Tensor, "B heads T d"]:
     """Scaled dot-product attention (Vaswani et al. 2017).
 
@@ -29,7 +33,8 @@ def attend(
     weights = scores.softmax(-1)
     if dropout:
         weights = nn.functional.dropout(weights, dropout)
-    return weights @ v
+    mixed: Tensor = weights @ v
+    return mixed
 
 
 class SelfAttention(nn.Module):

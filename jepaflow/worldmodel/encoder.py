@@ -37,7 +37,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         if self.kind == "vit" and self.width % self.heads:
-            raise JepaflowError(f"The ViT's width {self.width} is not a multiple of its {self.heads} heads. Change one of them.")
+            raise JepaflowError(
+                f"The ViT's width {self.width} is not a multiple of its {self.heads} heads. Change one of them."
+            )
         if self.kind == "conv" and not self.channels:
             raise JepaflowError("The conv encoder needs at least one stage in --model.encoder.channels.")
 
@@ -65,7 +67,7 @@ class ViT(nn.Module):
         super().__init__()
         if image_size % config.patch:
             raise JepaflowError(
-                f"Frames of {image_size} px do not divide into patches of {config.patch} px. Change --model.encoder.patch or the image size."
+                f"Frames of {image_size} px do not divide into patches of {config.patch} px. Convert with another --image-size."
             )
         dim, patches = config.width, (image_size // config.patch) ** 2
         self.patchify = nn.Conv2d(in_channels, dim, config.patch, config.patch)
@@ -106,7 +108,9 @@ class ConvNet(nn.Module):
         stride = 4 * 2 ** (len(config.channels) - 1)
         side = math.ceil(image_size / stride)
         if image_size % 4:
-            raise JepaflowError(f"Frames of {image_size} px do not suit the conv encoder: it needs a multiple of 4. Convert with another size.")
+            raise JepaflowError(
+                f"Frames of {image_size} px do not suit the conv encoder: it needs a multiple of 4. Convert with another size."
+            )
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(zip((in_channels, *config.channels[:-1]), config.channels, strict=True)):
             conv = nn.Conv2d(before, after, 4, 4) if i == 0 else nn.Conv2d(before, after, 3, 2, 1)
@@ -129,5 +133,6 @@ def make_encoder(config: EncoderConfig, image_size: int, views: int) -> nn.Modul
     Raises:
         JepaflowError: when the frame size does not fit the encoder.
     """
-    kind = {"vit": ViT, "conv": ConvNet}[config.kind]
-    return kind(config, image_size, 3 * views).to(memory_format=torch.channels_last)
+    encoder: nn.Module = {"vit": ViT, "conv": ConvNet}[config.kind](config, image_size, 3 * views)
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return encoder

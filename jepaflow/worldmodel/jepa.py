@@ -99,7 +99,9 @@ class JEPA(nn.Module):
         self.action_scaler = Scaler(config.action_dim)
         if config.proprio_dim:
             self.proprio_scaler = Scaler(config.proprio_dim)
-            self.proprio_encoder = nn.Sequential(nn.Linear(config.proprio_dim, width), nn.SiLU(), nn.Linear(width, width))
+            self.proprio_encoder = nn.Sequential(
+                nn.Linear(config.proprio_dim, width), nn.SiLU(), nn.Linear(width, width)
+            )
         self.register_buffer("pixel_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("pixel_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False)
 
@@ -128,10 +130,12 @@ class JEPA(nn.Module):
         features = self.encoder(x)
         if self.config.proprio_dim:
             if proprio is None:
-                raise JepaflowError("This model was trained with observation.state: give it the robot's state as well as its pixels.")
+                raise JepaflowError(
+                    "This model was trained with observation.state: give it the robot's state as well as its pixels."
+                )
             features = features + self.proprio_encoder(self.proprio_scaler(proprio)).flatten(0, 1)
         z: Tensor = self.projector(features)
-        return z.float().unflatten(0, (batch, time))
+        return z.float().view(batch, time, -1)
 
     def predict(self, z: Float[Tensor, "B H D"], blocks: Float[Tensor, "B H K A"]) -> Float[Tensor, "B H D"]:
         """Forecast ``z`` one model step after each step of the history; causal, so every prefix is a forecast too.
@@ -143,7 +147,7 @@ class JEPA(nn.Module):
         actions = self.action_encoder(self.action_scaler(blocks).flatten(2))
         raw = self.predictor(z, actions)
         forecast: Tensor = self.pred_proj(raw.flatten(0, 1))
-        return forecast.float().unflatten(0, z.shape[:2])
+        return forecast.float().view(z.shape)
 
     def rollout(
         self, z: Float[Tensor, "B H D"], past: Float[Tensor, "B P K A"], future: Float[Tensor, "B N K A"]

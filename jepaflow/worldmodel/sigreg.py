@@ -51,7 +51,7 @@ class _EppsPulley(torch.autograd.Function):
             cos, sin = cos * cos1 - sin * sin1, sin * cos1 + cos * sin1
             mean_cos.append(cos.mean(1))
             mean_sin.append(sin.mean(1))
-        ecf = torch.stack([torch.stack(mean_cos), torch.stack(mean_sin)])  # [2, knots - 1, T, M]; t = 0 contributes nothing
+        ecf = torch.stack([torch.stack(mean_cos), torch.stack(mean_sin)])  # [2, knots - 1, T, M]; t = 0 adds nothing
         if world > 1:
             dist.all_reduce(ecf, op=dist.ReduceOp.SUM)
             ecf /= world
@@ -61,7 +61,7 @@ class _EppsPulley(torch.autograd.Function):
         return statistic.mean()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         cos1, sin1, error = ctx.saved_tensors
         t, _, weights = _knots(cos1.device)
         out = torch.zeros_like(cos1)
@@ -71,7 +71,8 @@ class _EppsPulley(torch.autograd.Function):
             slope = 2 * weights[k] * t[k] * error[:, k - 1, :, None]  # [2, T, 1, M]
             out.addcmul_(cos, slope[1]).addcmul_(sin, slope[0], value=-1)
         # d statistic / d h = B · (…) / B: the batch factor and the mean cancel; × world undoes the averaging of gradients.
-        return out * (grad * _world() / (cos1.shape[0] * cos1.shape[2]))
+        gradient: Tensor = out * (grad * _world() / (cos1.shape[0] * cos1.shape[2]))
+        return gradient
 
 
 def epps_pulley(h: Float[Tensor, "T B M"]) -> Float[Tensor, ""]:

@@ -27,7 +27,7 @@ def test_rows_come_in_the_order_asked_for(tmp_path: Path) -> None:
 
 
 def test_it_travels_to_other_processes(tmp_path: Path) -> None:
-    store = pickle.loads(pickle.dumps(Store(write_store(tmp_path / "s.h5", [3], size=8))))  # noqa: S301 (a worker's hand-over)
+    store = pickle.loads(pickle.dumps(Store(write_store(tmp_path / "s.h5", [3], size=8))))
     assert store.read("step_idx", np.arange(3)).tolist() == [0, 1, 2]
 
 

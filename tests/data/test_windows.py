@@ -49,7 +49,7 @@ def test_stores_are_mixed_and_mismatches_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(JepaflowError, match=message):
             Windows([one, Store(other)], [(0,), (0,)], 2, 2)
-    with pytest.raises(JepaflowError, match="needs 50 control steps .* longest has 9"):
+    with pytest.raises(JepaflowError, match=r"needs 50 control steps .* longest has 9"):
         Windows([one], [(0,)], 10, 5)
 
 

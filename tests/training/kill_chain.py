@@ -19,7 +19,14 @@ from jepaflow.training.trainer import train
 def config(store: Path) -> TrainConfig:
     """The run that both the test and its killed twin train."""
     return TrainConfig(
-        dataset=DatasetConfig(path=(store,), val_fraction=0.25), steps=30, batch_size=4, log_every=1, save_every=2, val_every=10, val_batches=1, device="cpu"
+        dataset=DatasetConfig(path=(store,), val_fraction=0.25),
+        steps=30,
+        batch_size=4,
+        log_every=1,
+        save_every=2,
+        val_every=10,
+        val_batches=1,
+        device="cpu",
     )
 
 

@@ -29,7 +29,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quick(store: Path, **changes: object) -> TrainConfig:
-    values = {"dataset": DatasetConfig(path=(store,), val_fraction=0.25), "steps": 3, "batch_size": 4, "log_every": 1, "val_every": 3, "val_batches": 1}
+    values = {
+        "dataset": DatasetConfig(path=(store,), val_fraction=0.25),
+        "steps": 3,
+        "batch_size": 4,
+        "log_every": 1,
+        "val_every": 3,
+        "val_batches": 1,
+    }
     return TrainConfig(**{**values, "device": "cpu", **changes})  # type: ignore[arg-type]
 
 
@@ -46,10 +53,16 @@ def test_twenty_kills_change_nothing(store: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert killed.stdout.split() == ["20", "0"], killed.stderr
     timing = ("frames_per_s", "waiting_for_data")
-    logs = [[{k: v for k, v in row.items() if k not in timing} for row in read_log(tmp_path / name)] for name in ("whole", "killed")]
+    logs = [
+        [{k: v for k, v in row.items() if k not in timing} for row in read_log(tmp_path / name)]
+        for name in ("whole", "killed")
+    ]
     assert [row["step"] for row in logs[1]] == list(range(1, chain_config(store).steps + 1))
     assert logs[0] == logs[1]
-    one, two = (load_file(tmp_path / name / "checkpoints/last/pretrained_model/model.safetensors") for name in ("whole", "killed"))
+    one, two = (
+        load_file(tmp_path / name / "checkpoints/last/pretrained_model/model.safetensors")
+        for name in ("whole", "killed")
+    )
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert len(saved_checkpoints(tmp_path / "killed")) == 2
 
@@ -62,7 +75,15 @@ def test_a_run_is_complete_and_loads(store: Path, tmp_path: Path) -> None:
     for key, value in trainer.model.state_dict().items():
         assert torch.equal(value, run.model.state_dict()[key])
     rows = read_log(tmp_path / "run")
-    assert {"loss/prediction", "loss/sigreg", "frames_per_s", "waiting_for_data", "val/skill", "val/effective_rank", "val/not_normal"} <= set(rows[-1])
+    assert {
+        "loss/prediction",
+        "loss/sigreg",
+        "frames_per_s",
+        "waiting_for_data",
+        "val/skill",
+        "val/effective_rank",
+        "val/not_normal",
+    } <= set(rows[-1])
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert os.readlink(tmp_path / "run/checkpoints/last") == "000003"
 

@@ -35,10 +35,21 @@ def test_vit_equals_transformers() -> None:
     for key in final:
         mapped[f"norm.{key.rsplit('.', 1)[1]}"] = weights[key]
     for i in range(2):
-        layer = {k.split(f".{i}.", 1)[1] if f".{i}." in k else k.removeprefix(f"{i}."): v for k, v in weights.items() if f".{i}." in f".{k}" and "layer" in k}
+        layer = {
+            k.split(f".{i}.", 1)[1] if f".{i}." in k else k.removeprefix(f"{i}."): v
+            for k, v in weights.items()
+            if f".{i}." in f".{k}" and "layer" in k
+        }
         for kind in ("weight", "bias"):
-            qkv = [next(v for k, v in layer.items() if k.endswith((f"{n}.{kind}", f"{n[0]}_proj.{kind}"))) for n in ("query", "key", "value")]
-            rest = {k: v for k, v in layer.items() if k.endswith(kind) and not any(n in k for n in ("query", "key", "value", "q_proj", "k_proj", "v_proj"))}
+            qkv = [
+                next(v for k, v in layer.items() if k.endswith((f"{n}.{kind}", f"{n[0]}_proj.{kind}")))
+                for n in ("query", "key", "value")
+            ]
+            rest = {
+                k: v
+                for k, v in layer.items()
+                if k.endswith(kind) and not any(n in k for n in ("query", "key", "value", "q_proj", "k_proj", "v_proj"))
+            }
             norms = [v for k, v in rest.items() if "layernorm" in k]
             dense = [v for k, v in rest.items() if "layernorm" not in k]
             mapped[f"layers.{i}.attention.to_qkv.{kind}"] = torch.cat(qkv)

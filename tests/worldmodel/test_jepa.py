@@ -60,7 +60,11 @@ def test_rollout_is_repeated_prediction(batch: int, history: int, steps: int) ->
 
 
 def test_zero_steps_of_rollout_are_empty() -> None:
-    assert JEPA(TINY).eval().rollout(torch.randn(2, 1, 6), torch.empty(2, 0, 3, 2), torch.empty(2, 0, 3, 2)).shape == (2, 0, 6)
+    assert JEPA(TINY).eval().rollout(torch.randn(2, 1, 6), torch.empty(2, 0, 3, 2), torch.empty(2, 0, 3, 2)).shape == (
+        2,
+        0,
+        6,
+    )
 
 
 def test_prediction_is_causal_and_hears_actions() -> None:

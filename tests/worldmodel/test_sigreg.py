@@ -84,5 +84,7 @@ def test_two_processes_equal_one() -> None:
         process.join()
     for _, value, _ in results:
         assert value == pytest.approx(float(loss.detach()), rel=1e-5)
-    gradient = torch.cat([torch.tensor(g) for _, _, g in results]) / 2  # what averaging over two ranks leaves of each sample's
+    gradient = (
+        torch.cat([torch.tensor(g) for _, _, g in results]) / 2
+    )  # what averaging over two ranks leaves of each sample's
     torch.testing.assert_close(gradient, whole.grad.flatten(), rtol=1e-4, atol=1e-7)
