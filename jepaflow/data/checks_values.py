@@ -211,4 +211,6 @@ class _LagMeter:
         if self._norm == 0:
             return 0.0, 0
         best = int(np.argmax(self._sum))
+        if self._sum[_MAX_LAG] > 0.98 * self._sum[best]:  # a tie is no lag
+            best = _MAX_LAG
         return float(self._sum[best] / self._norm), best - _MAX_LAG

@@ -98,6 +98,8 @@ def convert(dataset: Dataset, out: Path, config: ConvertConfig) -> Report:
     """
     begin = time.monotonic()
     cameras = _cameras(dataset, config.cameras)
+    if out.is_dir():
+        raise JepaflowError(f"{out} is a folder. Give the name of the store, such as {out / (out.name + '.h5')}.")
     if config.overwrite:
         discard(out)
     elif out.exists():
@@ -108,25 +110,33 @@ def convert(dataset: Dataset, out: Path, config: ConvertConfig) -> Report:
         )
     plan = _Plan(dataset, cameras, config)
     _check_space(out, plan)
-    store = PartialStore(out, plan.header(), plan.columns())
-    continued = len(store.entries)
+    store: PartialStore | None = None
     try:
-        _convert_all(plan, store)
-        kept = [entry for entry in store.entries if entry.length]
-        if not kept:
-            raise JepaflowError(f"Every episode of {dataset.root} is damaged. Run jepaflow doctor on it.")
-        checked = verify(dataset, cameras, config.rule, store, kept, config.verify, plan.column_of)
-        report = _report(plan, out, store.entries, checked, continued, time.monotonic() - begin)
-        text = json.dumps(asdict(report))
-        write_json(out.parent / "conversion_report.json", asdict(report))
-        store.complete({"jepaflow": json.dumps(plan.meta()), "conversion_report": text})
+        store = PartialStore(out, plan.header(), plan.columns())
+        return _write(plan, store, out, begin)
     except OSError as error:
         raise JepaflowError(
-            f"Writing {store.path} failed ({error.strerror or error}). Free some space and run the same command again: "
-            "it continues after the last whole episode."
+            f"Writing {out} failed ({error.strerror or error}). Free some space or choose another place, and run the "
+            "same command again: it continues after the last whole episode."
         ) from error
     finally:
-        store.close()
+        if store is not None:
+            store.close()
+
+
+def _write(plan: "_Plan", store: PartialStore, out: Path, begin: float) -> Report:
+    """Everything between an open partial store and the finished one."""
+    continued = len(store.entries)
+    _convert_all(plan, store)
+    seconds = time.monotonic() - begin
+    kept = [entry for entry in store.entries if entry.length]
+    if not kept:
+        raise JepaflowError(f"Every episode of {plan.dataset.root} is damaged. Run jepaflow doctor on it.")
+    config = plan.config
+    checked = verify(plan.dataset, plan.cameras, config.rule, store, kept, config.verify, plan.column_of)
+    report = _report(plan, out, store.entries, checked, continued, seconds)
+    write_json(out.parent / "conversion_report.json", asdict(report))
+    store.complete({"jepaflow": json.dumps(plan.meta()), "conversion_report": json.dumps(asdict(report))})
     return report
 
 

@@ -9,8 +9,10 @@ the same ones goes on behind the last whole episode, with others it stops and sa
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,14 +64,15 @@ class PartialStore:
                 f"Another conversion is writing {self.path}. Wait for it, or choose another file."
             ) from error
         self._header = json.loads(json.dumps(dict(header)))
-        self._file = self._continue() or self._create(columns)
+        with _full_disk_is_an_os_error():
+            self._file = self._continue(set(columns)) or self._create(columns)
         self._data = {name: self._file[name] for name in columns}  # looked up once: a look-up costs more than a row
         self.row = sum(entry.length for entry in self.entries)
-        self._descriptor = os.open(self.path, os.O_RDONLY)
+        self._descriptor: int | None = os.open(self.path, os.O_RDONLY)
         self._saver = ThreadPoolExecutor(1)
         self._saved: Future[None] | None = None
 
-    def _continue(self) -> h5py.File | None:
+    def _continue(self, columns: set[str]) -> h5py.File | None:
         self._journal.seek(0)
         # A line that a kill cut short is not a line.
         lines = [line for line in self._journal.read().split(b"\n")[:-1] if line]
@@ -88,8 +91,12 @@ class PartialStore:
             )
         try:
             file = h5py.File(self.path, "r+")
-        except OSError:
+            complete = columns <= set(file)
+        except (OSError, RuntimeError):
             return None  # cut in its last second, while the bookkeeping was written: begin again
+        if not complete:
+            file.close()
+            return None
         self.entries = [Entry(**json.loads(line)) for line in lines[1:]]
         self._journal.truncate(sum(len(line) + 1 for line in lines))
         return file
@@ -118,11 +125,15 @@ class PartialStore:
 
     def write_frame(self, column: str, number: int, frame: np.ndarray) -> None:
         """Write frame ``number`` of the episode in hand, uint8 ``(S, S, 3)``."""
-        self._data[column].id.write_direct_chunk((self.row + number, 0, 0, 0), np.ascontiguousarray(frame).tobytes())
+        with _full_disk_is_an_os_error():
+            self._data[column].id.write_direct_chunk(
+                (self.row + number, 0, 0, 0), np.ascontiguousarray(frame).tobytes()
+            )
 
     def write_rows(self, column: str, values: np.ndarray) -> None:
         """Write a low-dimensional column of the episode in hand, ``(T, ...)``."""
-        self._data[column][self.row : self.row + len(values)] = values
+        with _full_disk_is_an_os_error():
+            self._data[column][self.row : self.row + len(values)] = values
 
     def read(self, column: str, row: int) -> np.ndarray:
         """One row of a column, for verification."""
@@ -130,7 +141,8 @@ class PartialStore:
 
     def finish_episode(self, entry: Entry) -> None:
         """The episode in hand is whole (or dropped): enter it in the journal once its bytes are on disk."""
-        self._file.flush()
+        with _full_disk_is_an_os_error():
+            self._file.flush()
         self.entries.append(entry)
         self.row += entry.length
         self.wait()
@@ -138,7 +150,8 @@ class PartialStore:
         self._saved = self._saver.submit(self._save, entry)
 
     def _save(self, entry: Entry) -> None:
-        os.fsync(self._descriptor)
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
         self._append(vars(entry))
 
     def wait(self) -> None:
@@ -152,18 +165,21 @@ class PartialStore:
         self.wait()
         kept = [entry for entry in self.entries if entry.length]
         lengths = np.array([entry.length for entry in kept], dtype=np.int64)
-        for name in list(self._file):
-            if name.startswith("ep_"):
-                del self._file[name]  # of an earlier attempt that was killed right here
-            elif self._file[name].shape[0] != self.row:
-                self._file[name].resize(self.row, axis=0)
-        self._file["ep_len"] = lengths.astype(np.int32)
-        self._file["ep_offset"] = np.cumsum(lengths) - lengths
-        self._file["ep_source"] = np.array([entry.source for entry in kept], dtype=np.int64)
-        for name, value in attributes.items():
-            self._file.attrs[name] = value
-        self._file.flush()
-        self._file.attrs["complete"] = True
+        with _full_disk_is_an_os_error():
+            for name in list(self._file):
+                if name.startswith("ep_"):
+                    del self._file[name]  # of an earlier attempt that was killed right here
+                elif self._file[name].shape[0] != self.row:
+                    self._file[name].resize(self.row, axis=0)
+            self._file["ep_len"] = lengths.astype(np.int32)
+            self._file["ep_offset"] = np.cumsum(lengths) - lengths
+            self._file["ep_source"] = np.array([entry.source for entry in kept], dtype=np.int64)
+            for name, value in attributes.items():
+                self._file.attrs[name] = value
+            self._file.flush()
+            self._file.attrs["complete"] = True
+            self._file.flush()
+            self._file.close()
         self.close()
         with open(self.path, "rb") as handle:
             os.fsync(handle.fileno())
@@ -174,10 +190,24 @@ class PartialStore:
     def close(self) -> None:
         """Let go of the files; an unfinished store stays to be continued."""
         self._saver.shutdown(wait=True)
-        if self._file:
+        with suppress(OSError, ValueError, RuntimeError):  # a full disk was reported by what failed first
             self._file.close()
+        if self._descriptor is not None:
             os.close(self._descriptor)
+            self._descriptor = None
         self._journal.close()
+
+
+@contextmanager
+def _full_disk_is_an_os_error() -> Iterator[None]:
+    """HDF5 reports a failed write as ValueError, RuntimeError or OSError, with the system's reason inside its text."""
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        match = re.search(r"errno = (\d+)", str(error))
+        if match is None:
+            raise
+        raise OSError(int(match.group(1)), os.strerror(int(match.group(1)))) from error
 
 
 def discard(out: Path) -> None:

@@ -288,7 +288,7 @@ print(json.dumps({"finished": [*finished, out.name], "steps": steps}))
 
 
 def test_killed_at_sixty_moments_it_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
-    root = make_v3(tmp_path / "d", tuple(range(10, 26)))
+    root = make_v3(tmp_path / "d", tuple(range(8, 18)))
     convert(open_dataset(root), tmp_path / "whole" / "a.h5", SMALL)
     command_line = [sys.executable, "-c", _KILLED_AGAIN_AND_AGAIN, str(root), str(tmp_path / "cut" / "a.h5")]
     done = subprocess.run(command_line, cwd=REPOSITORY, capture_output=True, text=True)
@@ -307,6 +307,24 @@ def test_two_conversions_do_not_write_one_file(v3: Path, tmp_path: Path, monkeyp
     with pytest.raises(JepaflowError, match="Another conversion"):
         PartialStore(tmp_path / "a.h5", {"a": 1}, {"pixels": ((3, 8, 8, 3), "u1")})
     first.close()
+
+
+def test_a_full_disk_reported_by_hdf5_is_one_clear_sentence(v3: Path, tmp_path: Path) -> None:
+    """A limit on the size of files makes HDF5 fail as a full disk does: with a ValueError of its own."""
+    script = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "from jepaflow.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    out = tmp_path / "a.h5"
+    command_line = [sys.executable, "-c", script, "convert", str(v3), str(out), "--image-size", "48"]
+    done = subprocess.run(command_line, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and "File too large" in done.stderr and not out.exists()
+    convert(open_dataset(v3), out, SMALL)
+    assert Store(out).num_episodes == 3
+    with pytest.raises(JepaflowError, match="is a folder"):
+        convert(open_dataset(v3), tmp_path, SMALL)
 
 
 def test_full_disk_is_foreseen(v3: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
