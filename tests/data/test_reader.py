@@ -196,12 +196,13 @@ def test_v30_one_file_per_episode_and_missing_columns(tmp_path: Path) -> None:
     assert_sound(LeRobotDataset(root))
 
 
-def test_slot_ends_are_rounded_never_floored(spoil: Spoil) -> None:
+@pytest.mark.parametrize("off", [-1e-12, 1e-12, -0.03, 0.03])
+def test_slot_ends_are_rounded_never_floored(spoil: Spoil, off: float) -> None:
     root = spoil("v3")
 
     def shave(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
         for name in (f"videos/{TOP}/from_timestamp", f"videos/{TOP}/to_timestamp"):
-            columns[name] = [max(0.0, value - 6e-15 * value - 1e-13) for value in columns[name]]
+            columns[name] = [max(0.0, value + off) for value in columns[name]]
         return columns
 
     edit_table(root / EPISODES, shave)
