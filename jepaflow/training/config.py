@@ -63,6 +63,8 @@ class TrainConfig:
     log_every: int = 25
     val_every: int = 250
     val_batches: int = 4
+    calibration_batches: int = 8
+    """training batches over which BatchNorm statistics are taken anew before judging or saving"""
     keep: int = 2
     """checkpoints kept, at least 2"""
     precision: str = "auto"
@@ -71,7 +73,7 @@ class TrainConfig:
     """auto, cpu or cuda"""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "save_every", "log_every", "val_every", "val_batches"):
+        for name in ("steps", "save_every", "log_every", "val_every", "val_batches", "calibration_batches"):
             if getattr(self, name) < 1:
                 raise JepaflowError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")
         if self.batch_size < 2:

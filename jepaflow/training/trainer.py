@@ -7,6 +7,7 @@ gradient that is not finite stops the run *before* the optimizer step and names 
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,6 @@ from jepaflow.training.log import TrainingLog
 from jepaflow.training.objective import Losses, ObjectiveConfig, losses
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig, Scaler
 from jepaflow.worldmodel.presets import preset
-
-CALIBRATION_BATCHES = 8
 
 
 def model_config(config: TrainConfig, store: Store) -> JEPAConfig:
@@ -197,6 +196,10 @@ class Trainer:
         """Save a checkpoint of the present step."""
         return save_checkpoint(self.run, self.step, self.model, self.optimizer, self.config.keep)
 
+    def _recent(self) -> Iterator[Window]:
+        """The last training batches, for calibration; a pure function of the step."""
+        return (self.read(step) for step in range(max(0, self.step - self.config.calibration_batches), self.step))
+
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.steps
 
@@ -222,9 +225,7 @@ class Trainer:
                     waited, begin, since = 0.0, time.perf_counter(), self.step
                 if self._due(config.val_every) or self._due(config.save_every):
                     pause = time.perf_counter()
-                    calibrate(
-                        self.model, (self.read(s) for s in range(max(0, self.step - CALIBRATION_BATCHES), self.step))
-                    )
+                    calibrate(self.model, self._recent())
                     if self.val and self._due(config.val_every):
                         last = health(self.model, self.val)
                         values |= last

@@ -26,6 +26,7 @@ def config(store: Path) -> TrainConfig:
         save_every=2,
         val_every=10,
         val_batches=1,
+        calibration_batches=1,
         device="cpu",
     )
 
