@@ -8,7 +8,8 @@ import tyro
 
 from jepaflow.common.console import console
 from jepaflow.common.files import write_json
-from jepaflow.data.convert import ConvertConfig, convert
+from jepaflow.data.conversion_plan import ConvertConfig
+from jepaflow.data.convert import convert
 from jepaflow.data.hub import open_dataset
 from jepaflow.data.types import compact
 

@@ -5,13 +5,10 @@ wrong with an episode is found before or while it is decoded and then handled as
 in silence: the report lists every dropped episode and every repeated frame.
 """
 
-import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -19,49 +16,12 @@ import numpy as np
 from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import write_json
+from jepaflow.data.conversion_plan import ConversionPlan, ConvertConfig, check_space, choose_cameras
 from jepaflow.data.partial import Entry, PartialStore, discard
-from jepaflow.data.resize import ImageRule
 from jepaflow.data.types import Camera, Dataset, Episode, compact
 from jepaflow.data.verify import Verification, verify
 
-FORMAT = 1
-ON_DAMAGE = ("fail", "drop", "keep")
-
-
-@dataclass(frozen=True)
-class ConvertConfig:
-    """How to convert.
-
-    Attributes:
-        image_size: side of the square frames in the store, pixels.
-        fit: "crop" (short side to the size, then the centre), "pad" or "squash".
-        on_damage: "fail" stops at the first damaged episode, "drop" leaves it out, "keep" repeats the frames before
-            undecodable ones and keeps bad values.
-        verify: random frames that are read again from source and store and compared when all is written.
-        cameras: short names of the cameras to keep, primary first; empty means all.
-        units: units by feature key, where the dataset does not tell them.
-        overwrite: replace an existing store, or begin an interrupted one anew.
-    """
-
-    image_size: int = 224
-    fit: str = "crop"
-    on_damage: str = "fail"
-    verify: int = 16
-    cameras: tuple[str, ...] = ()
-    units: dict[str, str] = field(default_factory=dict)
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        ImageRule(self.image_size, self.fit)
-        if self.on_damage not in ON_DAMAGE:
-            raise JepaflowError(f"on-damage is {self.on_damage!r}. Choose one of: {', '.join(ON_DAMAGE)}.")
-        if self.verify < 0:
-            raise JepaflowError(f"verify is {self.verify}. Give the number of frames to compare, 0 for none.")
-
-    @property
-    def rule(self) -> ImageRule:
-        """The rule for frames."""
-        return ImageRule(self.image_size, self.fit)
+__all__ = ["ConvertConfig", "Report", "convert"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +57,7 @@ def convert(dataset: Dataset, out: Path, config: ConvertConfig) -> Report:
             nothing is left to write, or the written frames differ from the source.
     """
     begin = time.monotonic()
-    cameras = _cameras(dataset, config.cameras)
+    cameras = choose_cameras(dataset, config.cameras)
     if out.is_dir():
         raise JepaflowError(f"{out} is a folder. Give the name of the store, such as {out / (out.name + '.h5')}.")
     if config.overwrite:
@@ -108,8 +68,8 @@ def convert(dataset: Dataset, out: Path, config: ConvertConfig) -> Report:
         raise JepaflowError(
             f"{dataset.root} holds no episode ({len(dataset.absent)} are promised). Fetch its data files."
         )
-    plan = _Plan(dataset, cameras, config)
-    _check_space(out, plan)
+    plan = ConversionPlan(dataset, cameras, config)
+    check_space(out, plan)
     store: PartialStore | None = None
     try:
         store = PartialStore(out, plan.header(), plan.columns())
@@ -124,7 +84,7 @@ def convert(dataset: Dataset, out: Path, config: ConvertConfig) -> Report:
             store.close()
 
 
-def _write(plan: "_Plan", store: PartialStore, out: Path, begin: float) -> Report:
+def _write(plan: ConversionPlan, store: PartialStore, out: Path, begin: float) -> Report:
     """Everything between an open partial store and the finished one."""
     continued = len(store.entries)
     _convert_all(plan, store)
@@ -140,101 +100,7 @@ def _write(plan: "_Plan", store: PartialStore, out: Path, begin: float) -> Repor
     return report
 
 
-def _cameras(dataset: Dataset, wanted: Sequence[str]) -> list[Camera]:
-    if not dataset.cameras:
-        raise JepaflowError(f"{dataset.root} has no camera. A world model needs images.")
-    known = {name: camera for camera in dataset.cameras for name in (camera.name, camera.key)}
-    if unknown := [name for name in wanted if name not in known]:
-        names = ", ".join(camera.name for camera in dataset.cameras)
-        raise JepaflowError(f"{dataset.root} has no camera {unknown[0]!r}. Its cameras: {names}.")
-    return [known[name] for name in dict.fromkeys(wanted)] if wanted else list(dataset.cameras)
-
-
-class _Plan:
-    """Everything about the store that is known before the first frame."""
-
-    def __init__(self, dataset: Dataset, cameras: list[Camera], config: ConvertConfig) -> None:
-        self.dataset, self.cameras, self.config = dataset, cameras, config
-        self.rows = sum(episode.length for episode in dataset.episodes)
-        if self.rows == 0:
-            raise JepaflowError(f"{dataset.root}: all episodes are empty. Check the source.")
-        self.column_of = {
-            camera.key: "pixels" if number == 0 else f"pixels_{camera.name}" for number, camera in enumerate(cameras)
-        }
-        proprio, action = dataset.role("proprio"), dataset.role("action")
-        roles = {"action": action, "proprio": proprio, "state": dataset.role("environment") or proprio}
-        self.low = {column: key for column, key in roles.items() if key is not None}
-        self.sizes = {column: int(np.prod(dataset.features[key].shape)) for column, key in self.low.items()}
-        texts = [task for episode in dataset.episodes for task in episode.tasks]
-        self.tasks = list(dataset.tasks) or list(dict.fromkeys(texts))
-        if unknown := sorted(set(config.units) - set(dataset.features)):
-            known = ", ".join(dataset.features)
-            raise JepaflowError(f"--units names {unknown[0]!r}, which is no feature. The features: {known}.")
-
-    def header(self) -> dict[str, Any]:
-        """Source and options: an interrupted store is continued only under the same ones."""
-        files = {
-            path
-            for episode in self.dataset.episodes
-            for path in [episode.data, *(slot.path for slot in episode.slots.values())]
-            if path is not None and path.exists()
-        }
-        listing = sorted((path.name, path.stat().st_size) for path in files)
-        return {
-            "format": FORMAT,
-            "source": self.dataset.root.resolve().name,
-            "files": hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:16],
-            "episodes": len(self.dataset.episodes),
-            "rows": self.rows,
-            "image_size": self.config.image_size,
-            "fit": self.config.fit,
-            "cameras": [camera.name for camera in self.cameras],
-            "on_damage": self.config.on_damage,
-        }
-
-    def columns(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Columns of the store with shape and dtype."""
-        size, count = self.config.image_size, self.rows
-        columns: dict[str, tuple[tuple[int, ...], str]] = {}
-        columns |= dict.fromkeys(self.column_of.values(), ((count, size, size, 3), "u1"))
-        columns |= {column: ((count, width), "f4") for column, width in self.sizes.items()}
-        columns |= dict.fromkeys(("episode_idx", "step_idx", "task_index", "index"), ((count,), "i8"))
-        return {**columns, "timestamp": ((count,), "f4")}
-
-    def meta(self) -> dict[str, Any]:
-        """The ``jepaflow`` attribute."""
-        features = {}
-        for column, key in self.low.items():
-            feature = self.dataset.features[key]
-            unit = self.config.units.get(key, feature.unit)
-            features[column] = {"key": key, "names": list(feature.names), "unit": unit}
-        return {
-            "format": FORMAT,
-            "fps": self.dataset.fps,
-            "cameras": [camera.name for camera in self.cameras],
-            "image_size": self.config.image_size,
-            "image_rule": self.config.rule.describe(),
-            "image_fit": self.config.fit,
-            "tasks": self.tasks,
-            "source": self.dataset.root.resolve().name,
-            "features": features,
-        }
-
-
-def _check_space(out: Path, plan: _Plan) -> None:
-    needed = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in plan.columns().values())
-    partial = out.with_name(out.name + ".partial")
-    needed -= partial.stat().st_blocks * 512 if partial.exists() else 0
-    folder = next(parent for parent in out.resolve().parents if parent.exists())
-    free = disk_usage(folder).free
-    if needed > free:
-        raise JepaflowError(
-            f"{out} needs {needed / 1e9:.1f} GB more and {folder} has {free / 1e9:.1f} GB. Free some space, "
-            "choose another disk, or lower --image-size."
-        )
-
-
-def _convert_all(plan: _Plan, store: PartialStore) -> None:
+def _convert_all(plan: ConversionPlan, store: PartialStore) -> None:
     dataset = plan.dataset
     total = sum(episode.length for episode in dataset.episodes) * len(plan.cameras)
     with progress("Converting frames", total) as advance:
@@ -245,7 +111,7 @@ def _convert_all(plan: _Plan, store: PartialStore) -> None:
     store.wait()
 
 
-def _convert_one(plan: _Plan, store: PartialStore, episode: Episode) -> None:
+def _convert_one(plan: ConversionPlan, store: PartialStore, episode: Episode) -> None:
     entry, policy = Entry(episode.index, episode.length), plan.config.on_damage
     try:
         values = _low_dimensional(plan, episode, sum(kept.length > 0 for kept in store.entries), store.row)
@@ -269,7 +135,7 @@ def _convert_one(plan: _Plan, store: PartialStore, episode: Episode) -> None:
     store.finish_episode(entry)
 
 
-def _low_dimensional(plan: _Plan, episode: Episode, number: int, first_row: int) -> dict[str, np.ndarray]:
+def _low_dimensional(plan: ConversionPlan, episode: Episode, number: int, first_row: int) -> dict[str, np.ndarray]:
     """The episode's low-dimensional columns as the store keeps them."""
     rows = plan.dataset.rows(episode)
     count = len(next(iter(rows.values())))
@@ -294,7 +160,7 @@ def _low_dimensional(plan: _Plan, episode: Episode, number: int, first_row: int)
     return values
 
 
-def _value_damage(plan: _Plan, values: dict[str, np.ndarray]) -> list[str]:
+def _value_damage(plan: ConversionPlan, values: dict[str, np.ndarray]) -> list[str]:
     damage = []
     for column, key in plan.low.items():
         bad = np.flatnonzero(~np.isfinite(values[column]).all(axis=1))
@@ -303,12 +169,12 @@ def _value_damage(plan: _Plan, values: dict[str, np.ndarray]) -> list[str]:
     return damage
 
 
-def _frame_damage(plan: _Plan, episode: Episode) -> list[str]:
+def _frame_damage(plan: ConversionPlan, episode: Episode) -> list[str]:
     said = (plan.dataset.check_frames(episode, camera) for camera in plan.cameras)
     return [f"{sentence}." for sentence in said if sentence]
 
 
-def _write_frames(plan: _Plan, store: PartialStore, episode: Episode, camera: Camera, entry: Entry) -> None:
+def _write_frames(plan: ConversionPlan, store: PartialStore, episode: Episode, camera: Camera, entry: Entry) -> None:
     column, rule, number = plan.column_of[camera.key], plan.config.rule, -1
     last = np.zeros((rule.size, rule.size, 3), dtype=np.uint8)
     bad: list[int] = []
@@ -332,7 +198,7 @@ def _write_frames(plan: _Plan, store: PartialStore, episode: Episode, camera: Ca
 
 
 def _report(
-    plan: _Plan, out: Path, entries: list[Entry], checked: Verification, continued: int, seconds: float
+    plan: ConversionPlan, out: Path, entries: list[Entry], checked: Verification, continued: int, seconds: float
 ) -> Report:
     kept, fresh = [entry for entry in entries if entry.length], entries[continued:]
     frames = sum(entry.length for entry in fresh) * len(plan.cameras)

@@ -127,7 +127,7 @@ def _v3_episodes(layout: Layout) -> list[Episode]:
             stop = float(stop) if stop is not None else (start + length / fps if fps else None)
             path = existing(layout.root, fill_template(video_template, chunk, file, index, key))
             slots[key] = Slot(path, start, stop)
-        tasks = tuple(str(task) for task in row.get("tasks") or ())
+        tasks = _task_texts(row)
         episodes.append(Episode(index, length, tasks, existing(layout.root, data), slots, row))
     return episodes
 
@@ -178,9 +178,14 @@ def _v2_episodes(layout: Layout) -> list[Episode]:
         for key in layout.video_keys:
             path = existing(root, fill_template(video_template, index // chunks_size, index, index, key))
             slots[key] = Slot(path if path.exists() else videos[key].get(index, path))
-        tasks = tuple(str(task) for task in row.get("tasks") or ())
+        tasks = _task_texts(row)
         episodes.append(Episode(index, int(row["length"]), tasks, data, slots, dict(row)))
     return episodes
+
+
+def _task_texts(row: Mapping[str, Any]) -> tuple[str, ...]:
+    tasks = row.get("tasks") or ()
+    return (tasks,) if isinstance(tasks, str) else tuple(str(task) for task in tasks)
 
 
 def _video_files(root: Path, key: str) -> Iterable[Path]:

@@ -331,7 +331,7 @@ def test_full_disk_is_foreseen(v3: Path, tmp_path: Path, monkeypatch: pytest.Mon
     import shutil
 
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("jepaflow.data.convert.disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr("jepaflow.data.conversion_plan.disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(JepaflowError, match=r"needs 0\.0 GB more"):
         convert(open_dataset(v3), tmp_path / "a.h5", SMALL)
     assert partials(tmp_path / "a.h5") == []

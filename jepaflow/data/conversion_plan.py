@@ -1,0 +1,148 @@
+"""What a conversion will write, settled before the first frame: options, columns, metadata, space on the disk."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any
+
+import numpy as np
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.data.resize import ImageRule
+from jepaflow.data.types import Camera, Dataset
+
+FORMAT = 1
+ON_DAMAGE = ("fail", "drop", "keep")
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """How to convert.
+
+    Attributes:
+        image_size: side of the square frames in the store, pixels.
+        fit: "crop" (short side to the size, then the centre), "pad" or "squash".
+        on_damage: "fail" stops at the first damaged episode, "drop" leaves it out, "keep" repeats the frames before
+            undecodable ones and keeps bad values.
+        verify: random frames that are read again from source and store and compared when all is written.
+        cameras: short names of the cameras to keep, primary first; empty means all.
+        units: units by feature key, where the dataset does not tell them.
+        overwrite: replace an existing store, or begin an interrupted one anew.
+    """
+
+    image_size: int = 224
+    fit: str = "crop"
+    on_damage: str = "fail"
+    verify: int = 16
+    cameras: tuple[str, ...] = ()
+    units: dict[str, str] = field(default_factory=dict)
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        ImageRule(self.image_size, self.fit)
+        if self.on_damage not in ON_DAMAGE:
+            raise JepaflowError(f"on-damage is {self.on_damage!r}. Choose one of: {', '.join(ON_DAMAGE)}.")
+        if self.verify < 0:
+            raise JepaflowError(f"verify is {self.verify}. Give the number of frames to compare, 0 for none.")
+
+    @property
+    def rule(self) -> ImageRule:
+        """The rule for frames."""
+        return ImageRule(self.image_size, self.fit)
+
+
+def choose_cameras(dataset: Dataset, wanted: Sequence[str]) -> list[Camera]:
+    if not dataset.cameras:
+        raise JepaflowError(f"{dataset.root} has no camera. A world model needs images.")
+    known = {name: camera for camera in dataset.cameras for name in (camera.name, camera.key)}
+    if unknown := [name for name in wanted if name not in known]:
+        names = ", ".join(camera.name for camera in dataset.cameras)
+        raise JepaflowError(f"{dataset.root} has no camera {unknown[0]!r}. Its cameras: {names}.")
+    return [known[name] for name in dict.fromkeys(wanted)] if wanted else list(dataset.cameras)
+
+
+class ConversionPlan:
+    """Everything about the store that is known before the first frame."""
+
+    def __init__(self, dataset: Dataset, cameras: list[Camera], config: ConvertConfig) -> None:
+        self.dataset, self.cameras, self.config = dataset, cameras, config
+        self.rows = sum(episode.length for episode in dataset.episodes)
+        if self.rows == 0:
+            raise JepaflowError(f"{dataset.root}: all episodes are empty. Check the source.")
+        self.column_of = {
+            camera.key: "pixels" if number == 0 else f"pixels_{camera.name}" for number, camera in enumerate(cameras)
+        }
+        proprio, action = dataset.role("proprio"), dataset.role("action")
+        roles = {"action": action, "proprio": proprio, "state": dataset.role("environment") or proprio}
+        self.low = {column: key for column, key in roles.items() if key is not None}
+        self.sizes = {column: int(np.prod(dataset.features[key].shape)) for column, key in self.low.items()}
+        texts = [task for episode in dataset.episodes for task in episode.tasks]
+        self.tasks = list(dataset.tasks) or list(dict.fromkeys(texts))
+        if unknown := sorted(set(config.units) - set(dataset.features)):
+            known = ", ".join(dataset.features)
+            raise JepaflowError(f"--units names {unknown[0]!r}, which is no feature. The features: {known}.")
+
+    def header(self) -> dict[str, Any]:
+        """Source and options: an interrupted store is continued only under the same ones."""
+        files = {
+            path
+            for episode in self.dataset.episodes
+            for path in [episode.data, *(slot.path for slot in episode.slots.values())]
+            if path is not None and path.exists()
+        }
+        listing = sorted((path.name, path.stat().st_size) for path in files)
+        return {
+            "format": FORMAT,
+            "source": self.dataset.root.resolve().name,
+            "files": hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:16],
+            "episodes": len(self.dataset.episodes),
+            "rows": self.rows,
+            "image_size": self.config.image_size,
+            "fit": self.config.fit,
+            "cameras": [camera.name for camera in self.cameras],
+            "on_damage": self.config.on_damage,
+        }
+
+    def columns(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Columns of the store with shape and dtype."""
+        size, count = self.config.image_size, self.rows
+        columns: dict[str, tuple[tuple[int, ...], str]] = {}
+        columns |= dict.fromkeys(self.column_of.values(), ((count, size, size, 3), "u1"))
+        columns |= {column: ((count, width), "f4") for column, width in self.sizes.items()}
+        columns |= dict.fromkeys(("episode_idx", "step_idx", "task_index", "index"), ((count,), "i8"))
+        return {**columns, "timestamp": ((count,), "f4")}
+
+    def meta(self) -> dict[str, Any]:
+        """The ``jepaflow`` attribute."""
+        features = {}
+        for column, key in self.low.items():
+            feature = self.dataset.features[key]
+            unit = self.config.units.get(key, feature.unit)
+            features[column] = {"key": key, "names": list(feature.names), "unit": unit}
+        return {
+            "format": FORMAT,
+            "fps": self.dataset.fps,
+            "cameras": [camera.name for camera in self.cameras],
+            "image_size": self.config.image_size,
+            "image_rule": self.config.rule.describe(),
+            "image_fit": self.config.fit,
+            "tasks": self.tasks,
+            "source": self.dataset.root.resolve().name,
+            "features": features,
+        }
+
+
+def check_space(out: Path, plan: ConversionPlan) -> None:
+    needed = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in plan.columns().values())
+    partial = out.with_name(out.name + ".partial")
+    needed -= partial.stat().st_blocks * 512 if partial.exists() else 0
+    folder = next(parent for parent in out.resolve().parents if parent.exists())
+    free = disk_usage(folder).free
+    if needed > free:
+        raise JepaflowError(
+            f"{out} needs {needed / 1e9:.1f} GB more and {folder} has {free / 1e9:.1f} GB. Free some space, "
+            "choose another disk, or lower --image-size."
+        )
