@@ -19,4 +19,5 @@ step jepaflow convert "$out/dataset" "$out/two_room.h5" --image-size 64
 step jepaflow train --dataset.path "$out/two_room.h5" --preset nano --steps 1000 --output-dir "$out/run"
 step jepaflow diagnose "$out/run" --output-dir "$out/report" --json "$out/diagnosis.json"
 step jepaflow evaluate "$out/run" --env two_room --episodes 100 --seed 1 --picture "$out/plans.png" --json "$out/success.json"
-printf '\nDone in %d min %d s. Report: %s  Plans: %s\n' $(((SECONDS - begin) / 60)) $(((SECONDS - begin) % 60)) "$out/report/report.html" "$out/plans.png"
+python "$(dirname "$0")/summary.py" "$out"
+printf 'Done in %d min %d s.\n' $(((SECONDS - begin) / 60)) $(((SECONDS - begin) % 60))
