@@ -36,6 +36,9 @@ def _check_info(dataset: LeRobotDataset, found: Collector) -> None:
         said = dataset.info.get("codebase_version") or "none"
         sentence = f"codebase_version is {said!r}; the files are laid out as {dataset.layout.version}."
         found.add("warning", "version", sentence, "Set it to v2.1 or v3.0: LeRobot refuses others.", file=file)
+    if not info.get("fps"):
+        sentence = f"fps is missing; {dataset.fps:g} is taken from a feature."
+        found.add("warning", "no-fps", sentence, "Set it: LeRobot reads it only there.", file=file)
     listed = sum(episode.length for episode in dataset.layout.listed)
     if info.get("total_frames") not in (None, listed):
         sentence = f"total_frames is {info['total_frames']}, the episodes' lengths sum to {listed}."

@@ -151,9 +151,11 @@ class VideoCursor:
                 return None
             number = self._next
             if frame.pts is not None:
-                number = int(np.searchsorted(self.index.pts, frame.pts))
-                if number >= len(self.index.pts) or self.index.pts[number] != frame.pts:
+                first = int(np.searchsorted(self.index.pts, frame.pts))
+                last = int(np.searchsorted(self.index.pts, frame.pts, side="right")) - 1
+                if last < first:
                     continue
+                number = min(max(self._next, first), last)  # several frames may carry one time
             self._next = number + 1
             return number, frame
 

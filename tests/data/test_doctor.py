@@ -15,6 +15,7 @@ from jepaflow.cli import doctor as command
 from jepaflow.data.doctor import examine
 from jepaflow.data.encode import encode_video
 from jepaflow.data.findings import Collector
+from jepaflow.data.hub import open_dataset
 from jepaflow.data.types import Finding
 from jepaflow.data.writer import DatasetWriter
 from tests.data.builders import (
@@ -26,6 +27,7 @@ from tests.data.builders import (
     clip,
     edit_table,
     features,
+    frame_seen,
     make_v2,
     make_v3,
     read_info,
@@ -143,6 +145,20 @@ def _unsteady_video(root: Path) -> None:
     source.with_suffix(".new").replace(source)
 
 
+def _doubled_time(root: Path) -> None:
+    """Frames 11 and 12 of the file carry one time, as recorders with a non-monotonic clock write them."""
+    source = root / _v2_video(1)
+    with av.open(str(source)) as one, av.open(str(source.with_suffix(".new")), "w", format="matroska") as other:
+        stream = other.add_stream_from_template(one.streams.video[0], opaque=True)
+        for packet in one.demux(video=0):
+            if packet.dts is not None and packet.pts is not None and packet.time_base is not None:
+                if round(packet.pts * packet.time_base * FPS) == 12:
+                    packet.pts = packet.dts = int(11 / packet.time_base / FPS)
+                packet.stream = stream
+                other.mux(packet)
+    source.with_suffix(".new").replace(source)
+
+
 def _copied_action(root: Path) -> None:
     """Two features that are one: the state under another key."""
     info = read_info(root)
@@ -166,6 +182,10 @@ FAULTS: dict[str, tuple[str, Fault, str, str]] = {
     "time runs back": ("v2", _set(_v2_data(1), "timestamp", _at(10, 0.2)), "time-order", "error"),
     "a video that stalls": ("v2", _unsteady_video, "video-gap", "warning"),
     "a video at another rate": ("v2", _video(1, clip(1, 30), 30.0), "video-rate", "warning"),
+    "two frames at one time": ("v2", _doubled_time, "video-times", "warning"),
+    "the frame rate was lost": (
+        "v2", lambda root: (_feature(TOP, info={"video.fps": 10})(root), _info(fps=None)(root)), "no-fps", "warning"
+    ),
     # merges and converters
     "slots that overlap": (
         "v3", _set(EPISODES, f"videos/{TOP}/from_timestamp", _at(1, 1.0)), "slot-overlap", "error"
@@ -338,6 +358,14 @@ def test_no_decoder(v3: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(av, "open", refuse)
     found = [finding for finding in examine(v3).findings if finding.code == "video-unreadable"]
     assert found and "Decoder not found" in found[0].sentence
+
+
+def test_frames_of_one_time_are_all_read(spoil: Callable[[str], Path]) -> None:
+    root = spoil("v2")
+    _doubled_time(root)
+    dataset = open_dataset(root)
+    frames = dataset.frames(dataset.episodes[1], dataset.cameras[0])
+    assert [frame_seen(frame) for frame in frames] == list(range(30))
 
 
 def test_equal_findings_are_joined() -> None:
