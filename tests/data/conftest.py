@@ -44,5 +44,5 @@ def realdata() -> Path:
     repository = Path(__file__).resolve().parents[2]
     folder = Path(os.environ.get("JEPAFLOW_REALDATA", repository.parent / "shared" / "data"))
     if not (folder / "cr5_banana_v30").is_dir():
-        pytest.skip(f"no real data: neither $JEPAFLOW_REALDATA nor {folder.name}/ beside the repository holds it")
+        pytest.skip("no real data: set $JEPAFLOW_REALDATA, or put shared/data beside the repository")
     return folder
