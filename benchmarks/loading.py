@@ -152,7 +152,6 @@ def training_step(args: Args) -> Row:
         np.zeros((batch, 3), np.int64),
     )
     ours_model, plain_model = JEPA(config), JEPA(config)
-    plain_model.encoder.to(memory_format=torch.contiguous_format)
 
     def run(step: Callable[[], torch.Tensor], model: JEPA) -> float:
         begin = time.perf_counter()

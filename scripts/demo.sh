@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From an empty folder to a model that plans: the commands below are the ones that a user types.
+# From an empty folder to a model that plans: the commands below are the ones that a user types. Interrupted, it goes on.
 set -euo pipefail
 out=${1:-demo}
 begin=$SECONDS
@@ -9,14 +9,10 @@ step() {
     "$@"
 }
 
-if [ -e "$out/run" ]; then
-    printf 'The folder %s holds an earlier demo. Remove it to start anew, or give another name: bash scripts/demo.sh NAME\n' "$out"
-    exit 1
-fi
 step jepaflow collect --env two_room --episodes 300 --output-dir "$out/dataset" --seed 0
 step jepaflow doctor "$out/dataset"
-step jepaflow convert "$out/dataset" "$out/two_room.h5" --image-size 64
-step jepaflow train --dataset.path "$out/two_room.h5" --preset nano --steps 1000 --output-dir "$out/run"
+[ -e "$out/two_room.h5" ] || step jepaflow convert "$out/dataset" "$out/two_room.h5" --image-size 64
+step jepaflow train --dataset.path "$out/two_room.h5" --preset nano --steps 1000 --output-dir "$out/run" --resume
 step jepaflow diagnose "$out/run" --output-dir "$out/report" --json "$out/diagnosis.json"
 step jepaflow evaluate "$out/run" --env two_room --episodes 100 --seed 1 --picture "$out/plans.png" --json "$out/success.json"
 python "$(dirname "$0")/summary.py" "$out"

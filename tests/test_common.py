@@ -72,3 +72,5 @@ def test_the_command_line_fails_with_a_sentence(tmp_path: Path, capsys: pytest.C
     complaint = capsys.readouterr().err.strip().splitlines()[-1]
     assert complaint.startswith("jepaflow: ") and "none.h5 does not exist" in complaint
     assert not (tmp_path / "run").exists()
+    assert main(["train", "--output-dir", str(tmp_path / "run"), "--steps", "0"]) == 2
+    assert "--steps is 0" in capsys.readouterr().err

@@ -48,8 +48,8 @@ class Args:
     cost: CostConfig = field(default_factory=lambda: CostConfig(path=1.0))
     execute: int = 1
     """Blocks executed before planning anew."""
-    device: str = "cpu"
-    """Where the model runs."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
     picture: Path | None = None
     """Draw the first trials' paths into this PNG."""
     json: Path | None = None

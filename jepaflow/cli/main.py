@@ -48,12 +48,21 @@ def main(argv: list[str] | None = None) -> int:
         _complain(f"There is no command {words[0]!r}. Choose one of: {', '.join(COMMANDS)}.")
         return 2
     module = importlib.import_module(f"jepaflow.cli.{words[0]}")
-    args = tyro.cli(module.Args, prog=f"jepaflow {words[0]}", args=words[1:])
+    try:
+        args = tyro.cli(module.Args, prog=f"jepaflow {words[0]}", args=words[1:])
+    except JepaflowError as error:  # a configuration that refuses its value
+        _complain(str(error))
+        return 2
     try:
         code: int = module.run(args)
         return code
     except JepaflowError as error:
         _complain(str(error))
+        return 1
+    except OSError as error:
+        _complain(
+            f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}. Mend that and run it again."
+        )
         return 1
     except KeyboardInterrupt:
         _complain("Stopped. What was finished is kept; run the same command again (train: with --resume) to go on.")

@@ -88,7 +88,7 @@ class Store:
         column = f"pixels_{camera}"
         if column not in self.columns:
             raise JepaflowError(
-                f"{self.path} has no camera {camera!r}; it has {', '.join(self.cameras)}. Change --model.cameras."
+                f"{self.path} has no camera {camera!r}; it has {', '.join(self.cameras)}. Change --cameras."
             )
         return column
 

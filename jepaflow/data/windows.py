@@ -76,7 +76,7 @@ class Windows:
         proprio: bool = False,
         cache_bytes: int | None = None,
     ) -> None:
-        _check_match(stores, proprio)
+        check_match(stores, proprio)
         self.stores, self.frames, self.stride, self.cameras, self.proprio = stores, frames, stride, cameras, proprio
         span = frames * stride
         starts = [window_starts(store, chosen, span) for store, chosen in zip(stores, episodes, strict=True)]
@@ -87,7 +87,7 @@ class Windows:
             )
             raise JepaflowError(
                 f"No episode is long enough: a window needs {span} control steps ({frames} frames × {stride}), the longest has {longest}. "
-                "Use a smaller --model.block or record longer episodes."
+                "Use a smaller --block or record longer episodes."
             )
         self._low = [
             {name: store.read(name, np.arange(store.length)) for name in ("action", *(["proprio"] if proprio else []))}
@@ -150,7 +150,12 @@ class Windows:
         return f"{store.path}, episode {store.source_episode(int(where[1]))}, frames {first} to {last}"
 
 
-def _check_match(stores: list[Store], proprio: bool) -> None:
+def check_match(stores: list[Store], proprio: bool) -> None:
+    """Refuse stores that cannot train one model together.
+
+    Raises:
+        JepaflowError: a store has no actions, no state although ``proprio`` asks for it, or sizes or a rate of its own.
+    """
     for store in stores:
         if "action" not in store.columns:
             raise JepaflowError(
@@ -163,6 +168,8 @@ def _check_match(stores: list[Store], proprio: bool) -> None:
         for what, mine, first in (
             ("frames of another size", store.image_size, stores[0].image_size),
             ("actions of another size", store.dim("action"), stores[0].dim("action")),
+            ("states of another size", store.dim("proprio") * proprio, stores[0].dim("proprio") * proprio),
+            ("another frame rate", store.fps, stores[0].fps),
         ):
             if mine != first:
                 raise JepaflowError(

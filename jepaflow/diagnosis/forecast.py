@@ -48,8 +48,8 @@ class Windows:
     past: Float[Tensor, "W G K A"]
     future: Float[Tensor, "W N K A"]
     target: Float[Tensor, "W N D"]
-    reach: Int[Tensor, "W"]
-    episode: Int[Tensor, "W"]
+    reach: Int[Tensor, " W"]
+    episode: Int[Tensor, " W"]
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def cut_windows(trajectories: Sequence[Trajectory], history: int, horizon: int) 
 
 
 def choose_donors(
-    reach: Int[ndarray, "W"], episode: Int[ndarray, "W"], rng: np.random.Generator
-) -> tuple[Int[ndarray, "W"], Int[ndarray, "W"]]:
+    reach: Int[ndarray, " W"], episode: Int[ndarray, " W"], rng: np.random.Generator
+) -> tuple[Int[ndarray, " W"], Int[ndarray, " W"]]:
     """For each window a random window of another episode that reaches at least as far.
 
     Returns:

@@ -62,12 +62,12 @@ class Geometry:
 
     latent_dim: int
     effective_rank: Estimate
-    spectrum: Float[ndarray, "D"]
+    spectrum: Float[ndarray, " D"]
     normality: Normality
     straightness: Estimate
     pca: Float[ndarray, "F 2"]
     pca_share: tuple[float, float]
-    when: Float[ndarray, "F"]
+    when: Float[ndarray, " F"]
     episode: ndarray
 
 
@@ -76,7 +76,7 @@ class Moments:
     """Sums by episode, from which rank and straightness of any resample follow without touching the latents again."""
 
     episodes: tuple[int, ...]
-    count: Float[ndarray, "E"]
+    count: Float[ndarray, " E"]
     first: Float[ndarray, "E D"]
     second: Float[ndarray, "E D D"]
     cosine: Float[ndarray, "E 1"]
@@ -184,7 +184,7 @@ def _pca(z: Float[Tensor, "F D"]) -> tuple[Float[ndarray, "F 2"], tuple[float, f
     return coordinates.numpy(), (float(power[0]), float(power[1]))
 
 
-def autocorrelation(trajectories: Sequence[Trajectory], lags: int) -> Float[ndarray, "L"]:
+def autocorrelation(trajectories: Sequence[Trajectory], lags: int) -> Float[ndarray, " L"]:
     """Correlation of latents ``1 … lags`` model steps apart, pooled over dimensions; NaN where no pair exists."""
     z = torch.cat([t.z for t in trajectories]).double()
     mean, variance = z.mean(0), float(z.var(0, correction=0).sum())

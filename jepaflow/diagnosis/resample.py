@@ -85,7 +85,7 @@ def resample(
     return total / seeds
 
 
-def percentiles(sample: Float[ndarray, "R"], level: float = 0.95) -> tuple[float, float]:
+def percentiles(sample: Float[ndarray, " R"], level: float = 0.95) -> tuple[float, float]:
     """Percentile interval of the finite resamples; NaN, NaN when fewer than half of them are finite."""
     finite = sample[np.isfinite(sample)]
     if 2 * len(finite) < len(sample) or len(finite) == 0:

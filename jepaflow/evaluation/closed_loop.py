@@ -99,7 +99,7 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
         {name: pooled([e.floors[name] for e in evaluations]) for name in first.floors},
         {name: pooled([e.ceilings[name] for e in evaluations]) for name in first.ceilings},
         sum(e.already_solved for e in evaluations),
-        sum(e.held_out for e in evaluations),
+        max(e.held_out for e in evaluations),
         len(evaluations),
     )
 
@@ -108,7 +108,7 @@ def result_rows(evaluation: Evaluation, env: str, protocol: ProtocolConfig) -> l
     """Return the figures in the results' shape: `<env>/success@<offset>` (ever) and `<env>/success_end@<offset>`."""
     note = (
         f"goal {protocol.offset} control steps later, budget {protocol.budget}; {evaluation.already_solved} already "
-        f"solved starts excluded; {evaluation.held_out} held-out episodes; Wilson interval over trials"
+        f"solved starts excluded; {evaluation.held_out} held-out episodes; Wilson interval over trials, which share those episodes"
     )
     rows = []
     for suffix, which in (("success", "ever"), ("success_end", "end")):

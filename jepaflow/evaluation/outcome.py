@@ -20,9 +20,9 @@ from jepaflow.common.intervals import wilson
 class Outcome:
     """Result of n trials."""
 
-    ever: Bool[np.ndarray, "n"]
-    end: Bool[np.ndarray, "n"]
-    distance: Float[np.ndarray, "n"]
+    ever: Bool[np.ndarray, " n"]
+    end: Bool[np.ndarray, " n"]
+    distance: Float[np.ndarray, " n"]
     """Distance to the goal at the end, in the world's unit."""
     states: Float[np.ndarray, "n L d"]
     """The simulator states of each trial: the start's and the one after every control step (L = budget + 1)."""

@@ -21,7 +21,7 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import write_json
 from jepaflow.data.store import Store
 
-Solved = Callable[[Float[np.ndarray, "d"], Float[np.ndarray, "d"]], bool]
+Solved = Callable[[Float[np.ndarray, " d"], Float[np.ndarray, " d"]], bool]
 """Whether the goal of one simulator state is already reached in another: solved(start, goal)."""
 
 

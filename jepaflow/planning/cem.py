@@ -35,7 +35,7 @@ class Dynamics(Protocol):
 class Cost(Protocol):
     """Scores imagined trajectories."""
 
-    def __call__(self, imagined: Float[Tensor, "R N D"], goal: Float[Tensor, "R D"]) -> Float[Tensor, "R"]:
+    def __call__(self, imagined: Float[Tensor, "R N D"], goal: Float[Tensor, "R D"]) -> Float[Tensor, " R"]:
         """Return one cost per trajectory; lower is better."""
         ...
 
@@ -76,18 +76,18 @@ class CEMConfig:
 class ActionSpace:
     """Where actions live, in raw dataset units: bounds that are never left, and a search's first Gaussian."""
 
-    low: Float[Tensor, "A"]
-    high: Float[Tensor, "A"]
-    centre: Float[Tensor, "A"]
-    scale: Float[Tensor, "A"]
+    low: Float[Tensor, " A"]
+    high: Float[Tensor, " A"]
+    centre: Float[Tensor, " A"]
+    scale: Float[Tensor, " A"]
 
     @classmethod
     def from_bounds(
         cls,
-        low: Float[Tensor, "A"],
-        high: Float[Tensor, "A"],
-        centre: Float[Tensor, "A"] | None = None,
-        scale: Float[Tensor, "A"] | None = None,
+        low: Float[Tensor, " A"],
+        high: Float[Tensor, " A"],
+        centre: Float[Tensor, " A"] | None = None,
+        scale: Float[Tensor, " A"] | None = None,
     ) -> ActionSpace:
         """Make a space; without the data's `centre` and `scale` (mean, std) the box's middle and half its half-width.
 
@@ -109,7 +109,7 @@ class Plan:
 
     blocks: Float[Tensor, "E N K A"]
     """The plan: raw actions, inside the bounds."""
-    cost: Float[Tensor, "E"]
+    cost: Float[Tensor, " E"]
     """The mean cost of the last iteration's elites."""
     mean: Float[Tensor, "E N P A"]
     """The last Gaussian's mean (P = 1 for "hold", else K): what a warm start continues from."""

@@ -35,7 +35,7 @@ class GoalCost:
     def __init__(self, config: CostConfig | None = None) -> None:
         self.config = config or CostConfig()
 
-    def __call__(self, imagined: Float[Tensor, "R N D"], goal: Float[Tensor, "R D"]) -> Float[Tensor, "R"]:
+    def __call__(self, imagined: Float[Tensor, "R N D"], goal: Float[Tensor, "R D"]) -> Float[Tensor, " R"]:
         """Return each trajectory's cost: mean squared difference over D, terminal + path x mean over N."""
         error: Float[Tensor, "R N"] = (imagined - goal[:, None]).square().mean(-1)
         cost = error[:, -1]

@@ -73,13 +73,13 @@ class NoisyExpert:
         self._held, self._hold_left = np.zeros(2), 0
         self._begin_leg()
 
-    def act(self) -> Float32[np.ndarray, "2"]:
+    def act(self) -> Float32[np.ndarray, " 2"]:
         """Return the next action, in the action box [-1, 1]^2."""
         if self._leg_left <= 0 or (not self._wandering and self.env.distance() < ARRIVED):
             self._begin_leg()
         self._leg_left -= 1
         wish = self._wander() if self._wandering else self._seek()
-        action: Float32[np.ndarray, "2"] = np.clip(wish, -1.0, 1.0).astype(np.float32)
+        action: Float32[np.ndarray, " 2"] = np.clip(wish, -1.0, 1.0).astype(np.float32)
         return action
 
     def _begin_leg(self) -> None:

@@ -110,7 +110,7 @@ class TwoRoomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         """Return whether the agent stands nearer to the target than the success distance."""
         return self.distance() < self.config.success_distance
 
-    def get_state(self) -> Float[np.ndarray, "4"]:
+    def get_state(self) -> Float[np.ndarray, " 4"]:
         """Return the whole simulator state, float32."""
         return np.array([*self.agent, *self.target], dtype=np.float32)
 

@@ -19,7 +19,7 @@ AGENT = np.array([220.0, 30.0, 30.0])
 TARGET = np.array([40.0, 160.0, 70.0])
 
 
-def _covered(low: float, high: float, size: int) -> Float[np.ndarray, "S"]:
+def _covered(low: float, high: float, size: int) -> Float[np.ndarray, " S"]:
     """Return the share of each of `size` pixels (along one axis) that lies in the world interval [low, high]."""
     edges = np.linspace(0.0, WORLD, size + 1)
     return (np.clip(edges[1:], low, high) - np.clip(edges[:-1], low, high)) * (size / WORLD)
@@ -56,7 +56,7 @@ class TwoRoomPainter:
         self._disc(picture, agent, AGENT)
         return picture
 
-    def _disc(self, picture: UInt8[np.ndarray, "S S 3"], centre: Point, colour: Float[np.ndarray, "3"]) -> None:
+    def _disc(self, picture: UInt8[np.ndarray, "S S 3"], centre: Point, colour: Float[np.ndarray, " 3"]) -> None:
         """Blend a disc of the agent's radius into `picture`; a pixel's share is its distance to the rim, clipped."""
         x, y, radius = centre[0] * self.scale, centre[1] * self.scale, self.config.radius * self.scale
         left, right = max(0, int(x - radius - 1)), min(self.size, int(x + radius + 2))

@@ -17,8 +17,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json, sync_directory, write_json
+from jepaflow.training.device import choose_device
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
 
 
@@ -35,6 +37,23 @@ class Run:
     train_episodes: list[int]
     val_episodes: list[int]
     step: int
+
+
+def _remove(path: Path) -> None:
+    """Delete a file, a link (not what it leads to) or a folder."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def _point_last(root: Path, checkpoint: Path) -> None:
+    """Make ``last`` lead to a checkpoint, by one rename."""
+    link = root / f".last.{os.getpid()}.tmp"
+    link.unlink(missing_ok=True)
+    link.symlink_to(checkpoint.name)
+    os.replace(link, root / "last")
+    sync_directory(root)
 
 
 def _sync_file(path: Path) -> None:
@@ -71,7 +90,7 @@ def save_checkpoint(run: Path, step: int, model: JEPA, optimizer: torch.optim.Op
     try:
         root.mkdir(parents=True, exist_ok=True)
         for stale in root.glob(".*.tmp"):
-            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+            _remove(stale)
         weights, state = temporary / "pretrained_model", temporary / "training_state"
         weights.mkdir(parents=True)
         state.mkdir()
@@ -88,11 +107,7 @@ def save_checkpoint(run: Path, step: int, model: JEPA, optimizer: torch.optim.Op
         if final.exists():
             shutil.rmtree(final)
         os.replace(temporary, final)
-        link = root / f".last.{os.getpid()}.tmp"
-        link.unlink(missing_ok=True)
-        link.symlink_to(final.name)
-        os.replace(link, root / "last")
-        sync_directory(root)
+        _point_last(root, final)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise JepaflowError(
@@ -143,14 +158,48 @@ def load_model(folder: Path) -> JEPA:
 
 
 def restore(checkpoint: Path, model: JEPA, optimizer: torch.optim.Optimizer) -> int:
-    """Put a checkpoint's weights and optimizer state into ``model`` and ``optimizer``; returns the step."""
-    model.load_state_dict(_load_tensors(checkpoint / "pretrained_model" / "model.safetensors"))
+    """Put a checkpoint's weights and optimizer state into ``model`` and ``optimizer``; returns the step.
+
+    Raises:
+        JepaflowError: when a file is damaged or of another model; then nothing was changed.
+    """
+    weights = _load_tensors(checkpoint / "pretrained_model" / "model.safetensors")
     tensors = _load_tensors(checkpoint / "training_state" / "optimizer_state.safetensors")
+    step = int(read_json(checkpoint / "training_state" / "training_step.json")["step"])
+    states = {}
     for name, parameter in model.named_parameters():
         prefix = f"{name}/"
         state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
-    return int(read_json(checkpoint / "training_state" / "training_step.json")["step"])
+        if not {"step", "exp_avg", "exp_avg_sq"} <= set(state) or state["exp_avg"].shape != parameter.shape:
+            raise JepaflowError(f"{checkpoint} holds no optimizer state for {name}. Use an older checkpoint.")
+        states[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
+    own = model.state_dict()
+    if set(own) != set(weights) or any(own[k].shape != v.shape for k, v in weights.items()):
+        raise JepaflowError(f"{checkpoint} holds the weights of another model. Use an older checkpoint.")
+    model.load_state_dict(weights)
+    for parameter, state in states.items():
+        optimizer.state[parameter] = state
+    return step
+
+
+def restore_newest(run: Path, model: JEPA, optimizer: torch.optim.Optimizer) -> int:
+    """Restore the newest checkpoint that is not damaged and point ``last`` to it; returns its step, 0 for none.
+
+    Raises:
+        JepaflowError: when there are checkpoints and all are damaged.
+    """
+    checkpoints = saved_checkpoints(run)
+    for checkpoint in reversed(checkpoints):
+        try:
+            step = restore(checkpoint, model, optimizer)
+        except JepaflowError as error:
+            console.print(f"{error} Trying the one before.")
+            continue
+        _point_last(run / "checkpoints", checkpoint)
+        return step
+    if checkpoints:
+        raise JepaflowError(f"Every checkpoint of {run} is damaged. Train it anew in another folder.")
+    return 0
 
 
 def load_run(run: Path, device: str = "cpu") -> Run:
@@ -168,12 +217,14 @@ def load_run(run: Path, device: str = "cpu") -> Run:
     if not checkpoints:
         raise JepaflowError(f"{run} has no checkpoint yet. Let it train until the first save, or resume it.")
     config, split = read_json(run / "config.json"), read_json(run / "split.json")
-    first = config["dataset"]["path"][0]
+    stores = config["dataset"]["path"]
+    if len(stores) > 1:
+        console.print(f"{run} was trained on {len(stores)} stores; it is judged on the first, {stores[0]}.")
     return Run(
         path=run,
-        model=load_model(checkpoints[-1] / "pretrained_model").to(device),
+        model=load_model(checkpoints[-1] / "pretrained_model").to(choose_device(device)[0]),
         config=config,
-        store_path=Path(first),
+        store_path=Path(stores[0]),
         train_episodes=split["train"][0],
         val_episodes=split["val"][0],
         step=int(checkpoints[-1].name),

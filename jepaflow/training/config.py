@@ -19,6 +19,12 @@ class DatasetConfig:
     episodes: int | None = None
     """train on this many episodes only (nested subsets)"""
 
+    def __post_init__(self) -> None:
+        if self.split_seed < 0:
+            raise JepaflowError(f"--dataset.split-seed is {self.split_seed}; it must not be negative.")
+        if self.episodes is not None and self.episodes < 1:
+            raise JepaflowError(f"--dataset.episodes is {self.episodes}; it must be at least 1.")
+
 
 @dataclass(frozen=True)
 class OptimConfig:
@@ -73,6 +79,8 @@ class TrainConfig:
     """auto, cpu or cuda"""
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise JepaflowError(f"--seed is {self.seed}; it must not be negative.")
         for name in ("steps", "save_every", "log_every", "val_every", "val_batches", "calibration_batches"):
             if getattr(self, name) < 1:
                 raise JepaflowError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")

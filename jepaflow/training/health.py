@@ -1,5 +1,7 @@
 """Health: is the model going blind or collapsing *while* it trains? Measured on held-out windows, in eval mode."""
 
+import math
+
 import torch
 
 from jepaflow.data.windows import Window
@@ -29,9 +31,10 @@ def health(model: JEPA, windows: list[Window]) -> dict[str, float]:
         latents.append(z[:, 0])
     cloud = torch.cat(latents).cpu()
     model.train(training)
-    return {
+    figures = {
         "val/prediction": forecast_error / len(windows),
         "val/skill": 1 - forecast_error / max(copy_error, 1e-12),
         "val/effective_rank": effective_rank(cloud),
         "val/not_normal": float(normality_failures(cloud, 64, torch.Generator().manual_seed(0))),
     }
+    return {name: value for name, value in figures.items() if math.isfinite(value)}  # too few windows for some of them

@@ -21,9 +21,9 @@ from jepaflow.common.files import read_json, write_json
 from jepaflow.data.scaling import column_statistics
 from jepaflow.data.split import Split, split_episodes
 from jepaflow.data.store import Store
-from jepaflow.data.windows import Window, Windows, prefetch
+from jepaflow.data.windows import Window, Windows, check_match, prefetch
 from jepaflow.training.calibrate import calibrate
-from jepaflow.training.checkpoint import restore, save_checkpoint, saved_checkpoints
+from jepaflow.training.checkpoint import restore_newest, save_checkpoint
 from jepaflow.training.config import DatasetConfig, OptimConfig, TrainConfig
 from jepaflow.training.device import choose_device, choose_precision
 from jepaflow.training.health import health
@@ -89,6 +89,7 @@ class Trainer:
             raise JepaflowError("No dataset. Give a store with --dataset.path X.h5 (made by jepaflow convert).")
         self.config, self.run = config, run
         self.stores = [Store(path) for path in config.dataset.path]
+        check_match(self.stores, config.proprio)
         self.splits = [self._split(store) for store in self.stores]
         self.device, why_device = choose_device(config.device)
         self.precision, why_precision = choose_precision(config.precision, self.device)
@@ -142,6 +143,8 @@ class Trainer:
         for column, scaler in columns.items():
             assert isinstance(scaler, Scaler)
             mean, std = column_statistics(self.stores, [s.train for s in self.splits], column)
+            if any(s.val for s in self.splits):
+                column_statistics(self.stores, [s.val for s in self.splits], column)  # refuses what is not finite
             scaler.mean.copy_(torch.from_numpy(mean))
             scaler.std.copy_(torch.from_numpy(std))
 
@@ -187,9 +190,7 @@ class Trainer:
 
     def resume(self) -> int:
         """Continue from the newest checkpoint that loads; returns its step, 0 when there is none."""
-        checkpoints = saved_checkpoints(self.run)
-        if checkpoints:
-            self.step = restore(checkpoints[-1], self.model, self.optimizer)
+        self.step = restore_newest(self.run, self.model, self.optimizer)
         return self.step
 
     def save(self) -> Path:
@@ -248,7 +249,7 @@ def _log_values(parts: Losses, norm: float, rate: float) -> dict[str, float]:
 def _note(values: dict[str, float]) -> str:
     parts = [f"loss {values['loss/total']:.3f}"] if "loss/total" in values else []
     if "val/skill" in values:
-        parts.append(f"skill {values['val/skill']:.2f} rank {values['val/effective_rank']:.1f}")
+        parts.append(f"skill {values['val/skill']:.2f} rank {values.get('val/effective_rank', 0):.1f}")
     if "frames_per_s" in values:
         parts.append(f"{values['frames_per_s']:.0f} frames/s")
     return " · ".join(parts)
@@ -289,20 +290,36 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> Trainer:
     return trainer
 
 
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested configuration → {"optim.lr": …}."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+CHANGEABLE = {"optim.lr", "device", "precision", "log_every", "val_every", "save_every", "keep", "dataset.path"}
+"""What may be given anew on resuming; everything else comes from the run."""
+
+
 def _resumed_config(given: TrainConfig, saved: dict[str, Any]) -> TrainConfig:
-    """The saved configuration; whatever was given on the command line must agree with it."""
-    default, asked = _saved(TrainConfig()), _saved(given)
+    """The saved configuration with the changeable flags that were given; other flags must agree with it."""
+    default, asked, merged = _leaves(_saved(TrainConfig())), _leaves(_saved(given)), _leaves(saved)
     for key, value in asked.items():
-        if value != default[key] and value != saved.get(key):
-            flag = f"--{key.replace('_', '-')}"
+        if value == default[key] or value == merged.get(key):
+            continue
+        flag = f"--{key.replace('_', '-')}"
+        if key not in CHANGEABLE:
             raise JepaflowError(
-                f"{flag} differs from the run that is resumed ({value} ≠ {saved.get(key)}). Drop the flag or start a new run."
+                f"{flag} differs from the run that is resumed ({value} ≠ {merged.get(key)}). Drop the flag or start a new run."
             )
-    dataset = DatasetConfig(**{**saved["dataset"], "path": tuple(Path(p) for p in saved["dataset"]["path"])})
-    parts = {
-        "dataset": dataset,
-        "cameras": tuple(saved["cameras"]),
-        "loss": ObjectiveConfig(**saved["loss"]),
-        "optim": OptimConfig(**saved["optim"]),
+        console.print(f"{flag} is now {value}; it was {merged.get(key)}.")
+        merged[key] = value
+    group = {
+        name: {k.split(".", 1)[1]: v for k, v in merged.items() if k.startswith(f"{name}.")}
+        for name in ("dataset", "loss", "optim")
     }
-    return TrainConfig(**{**saved, **parts})
+    dataset = DatasetConfig(**{**group["dataset"], "path": tuple(Path(p) for p in group["dataset"]["path"])})
+    parts = {"dataset": dataset, "loss": ObjectiveConfig(**group["loss"]), "optim": OptimConfig(**group["optim"])}
+    flat = {key: value for key, value in merged.items() if "." not in key}
+    return TrainConfig(**{**flat, "cameras": tuple(merged["cameras"]), **parts})

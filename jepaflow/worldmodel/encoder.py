@@ -41,7 +41,7 @@ class EncoderConfig:
                 f"The ViT's width {self.width} is not a multiple of its {self.heads} heads. Change one of them."
             )
         if self.kind == "conv" and not self.channels:
-            raise JepaflowError("The conv encoder needs at least one stage in --model.encoder.channels.")
+            raise JepaflowError("The conv encoder needs at least one stage: its channels are empty.")
 
 
 class ViTLayer(nn.Module):

@@ -44,7 +44,7 @@ class JEPAConfig:
             if getattr(self, name) < 1:
                 raise JepaflowError(f"The model's {name} is {getattr(self, name)}; it must be at least 1.")
         if not self.cameras:
-            raise JepaflowError("The model has no camera. Name at least one with --model.cameras.")
+            raise JepaflowError("The model has no camera. Name at least one with --cameras.")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "JEPAConfig":

@@ -34,7 +34,7 @@ def variance_floor(z: Float[Tensor, "N D"]) -> float:
     return float((16 * torch.finfo(torch.float32).eps) ** 2 * z.detach().double().square().mean())
 
 
-def covariance_spectrum(z: Float[Tensor, "N D"]) -> Float[Tensor, "D"]:
+def covariance_spectrum(z: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:
     """Eigenvalues of the covariance of ``z``, largest first, float64, never negative, below the noise floor 0.
 
     With ``N`` samples at most ``N - 1`` of them are above zero, so spectra are only comparable at equal ``N`` unless
@@ -48,13 +48,13 @@ def covariance_spectrum(z: Float[Tensor, "N D"]) -> Float[Tensor, "D"]:
     return clean_spectrum(centred.T @ centred / (samples - 1), variance_floor(z))
 
 
-def clean_spectrum(covariance: Float[Tensor, "D D"], floor: float) -> Float[Tensor, "D"]:
+def clean_spectrum(covariance: Float[Tensor, "D D"], floor: float) -> Float[Tensor, " D"]:
     """Eigenvalues of a covariance, largest first; those not above ``floor`` become 0."""
     eigenvalues = torch.linalg.eigvalsh(covariance).flip(0)
     return torch.where(eigenvalues > floor, eigenvalues, torch.zeros_like(eigenvalues))
 
 
-def rank_of_spectrum(eigenvalues: Float[Tensor, "D"]) -> float:
+def rank_of_spectrum(eigenvalues: Float[Tensor, " D"]) -> float:
     """``exp`` of the entropy of eigenvalues normalised to sum 1; 0 when all are 0 (Roy and Vetterli 2007)."""
     total = eigenvalues.sum()
     if not float(total) > 0:
@@ -77,7 +77,7 @@ def effective_rank(z: Float[Tensor, "N D"]) -> float:
     return rank_of_spectrum(covariance_spectrum(z))
 
 
-def anderson_darling(x: Float[Tensor, "N M"]) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
+def anderson_darling(x: Float[Tensor, "N M"]) -> tuple[Float[Tensor, " M"], Float[Tensor, " M"]]:
     """Anderson–Darling test of normality of every column, mean and variance estimated from the sample.
 
     D'Agostino and Stephens, *Goodness-of-fit techniques* (1986), case 3: ``A² (1 + .75/N + 2.25/N²)`` and its
@@ -101,7 +101,7 @@ def anderson_darling(x: Float[Tensor, "N M"]) -> tuple[Float[Tensor, "M"], Float
     return statistic, _anderson_p(statistic)
 
 
-def _anderson_p(a: Float[Tensor, "M"]) -> Float[Tensor, "M"]:
+def _anderson_p(a: Float[Tensor, " M"]) -> Float[Tensor, " M"]:
     """Stephens' piecewise p-value of the adjusted statistic."""
     low = 1 - torch.exp(-13.436 + 101.14 * a - 223.73 * a**2)
     middle = 1 - torch.exp(-8.318 + 42.796 * a - 59.938 * a**2)
@@ -112,7 +112,7 @@ def _anderson_p(a: Float[Tensor, "M"]) -> Float[Tensor, "M"]:
     return torch.where(a > 13, torch.zeros_like(p), p).clamp(0, 1)
 
 
-def rejected(p: Float[Tensor, "M"], alpha: float, correction: Correction) -> Tensor:
+def rejected(p: Float[Tensor, " M"], alpha: float, correction: Correction) -> Tensor:
     """Which hypotheses fall at level ``alpha``: Benjamini–Hochberg, Holm, or no correction. Boolean ``[M]``."""
     if correction == "none":
         return p.lt(alpha)
@@ -164,7 +164,7 @@ def normality_failures(
     return float(rejected(p, alpha, correction).double().mean())
 
 
-def straightness_sums(z: Float[Tensor, "B T D"]) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
+def straightness_sums(z: Float[Tensor, "B T D"]) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """Sum and number of the cosines between successive velocities of each trajectory; steps at rest are left out."""
     velocity = torch.diff(z.detach().double(), dim=1)
     length = velocity.norm(dim=-1)

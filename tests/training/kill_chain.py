@@ -31,10 +31,19 @@ def config(store: Path) -> TrainConfig:
     )
 
 
+def steps_logged(run: Path) -> int:
+    """Lines in the log, which has one a step."""
+    path = run / "log.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
 def main(store: Path, run: Path, kills: int, seed: int) -> None:
-    """Live, be killed ``kills`` times, live to the end."""
+    """Live, be killed ``kills`` times shortly after a step was logged (in the next step, or in a save), live to the end.
+
+    Prints the steps at which it was killed, then the exit code of the last life.
+    """
     rng = random.Random(seed)
-    done = 0
+    killed_at: list[int] = []
     while True:
         child = os.fork()
         if child == 0:
@@ -46,15 +55,18 @@ def main(store: Path, run: Path, kills: int, seed: int) -> None:
                 sys.stderr.write(f"{error}\n")
                 os._exit(1)
             os._exit(0)
-        if done < kills:
-            time.sleep(rng.uniform(0.02, 1.2))
-        else:
+        if len(killed_at) == kills:
             _, status = os.waitpid(child, 0)
-            print(done, os.waitstatus_to_exitcode(status))
+            print(*killed_at, os.waitstatus_to_exitcode(status))
             return
+        last = config(store).steps
+        target = min(last - 1, (killed_at[-1] if killed_at else 0) + rng.randint(0, 3))
+        while steps_logged(run) < max(1, target) and os.waitpid(child, os.WNOHANG) == (0, 0):
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.06))
+        killed_at.append(steps_logged(run))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        done += 1
 
 
 if __name__ == "__main__":
