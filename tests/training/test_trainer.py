@@ -85,7 +85,6 @@ def test_a_run_is_complete_and_loads(store: Path, tmp_path: Path) -> None:
         "waiting_for_data",
         "val/skill",
         "val/effective_rank",
-        "val/not_normal",
     } <= set(rows[-1])
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert os.readlink(tmp_path / "run/checkpoints/last") == "000003"
