@@ -128,20 +128,28 @@ class Windows:
     def batch(self, numbers: Int[ndarray, " B"]) -> Window:
         """Read the windows with these numbers."""
         where = self.index[numbers]
-        pixels, blocks, states = [], [], []
-        for store_number, episode, step in where:
-            store = self.stores[store_number]
-            first = int(store.ep_offset[episode]) + int(step)
-            rows = first + self.stride * np.arange(self.frames)
-            pixels.append(self._pixels[store_number][rows] if self._pixels else store.pixels(rows, self.cameras))
-            low = self._low[store_number]
-            blocks.append(
-                low["action"][first : first + self.frames * self.stride].reshape(self.frames, self.stride, -1)
-            )
-            if self.proprio:
-                states.append(low["proprio"][rows])
-        proprio = torch.from_numpy(np.stack(states)) if self.proprio else None
-        return Window(torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(blocks)), proprio, where)
+        parts = [self._read_store(int(number), where[where[:, 0] == number]) for number in np.unique(where[:, 0])]
+        pixels, blocks, states = parts[0]
+        if len(parts) > 1:  # put the windows of several stores back into the order asked for
+            order = np.argsort(np.argsort(where[:, 0], kind="stable"), kind="stable")
+            pixels, blocks = (np.concatenate([p[i] for p in parts])[order] for i in (0, 1))
+            states = np.concatenate([p[2] for p in parts if p[2] is not None])[order] if self.proprio else None
+        proprio = None if states is None else torch.from_numpy(states)
+        return Window(torch.from_numpy(pixels), torch.from_numpy(blocks), proprio, where)
+
+    def _read_store(self, number: int, where: Int[ndarray, "n 3"]) -> tuple[ndarray, ndarray, ndarray | None]:
+        """Pixels, action blocks and states of windows of one store."""
+        store, low, span = self.stores[number], self._low[number], self.frames * self.stride
+        first = store.ep_offset[where[:, 1]] + where[:, 2]
+        rows = first[:, None] + self.stride * np.arange(self.frames)
+        flat = rows.ravel()
+        pixels = self._pixels[number][flat] if self._pixels else store.pixels(flat, self.cameras)
+        dense = low["action"][first[:, None] + np.arange(span)]
+        return (
+            pixels.reshape(*rows.shape, *pixels.shape[1:]),
+            dense.reshape(len(where), self.frames, self.stride, -1),
+            low["proprio"][rows] if self.proprio else None,
+        )
 
     def place(self, where: Int[ndarray, " 3"]) -> str:
         """Name a window for a message: file, episode of the source dataset, first frame."""

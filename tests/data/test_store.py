@@ -26,6 +26,22 @@ def test_rows_come_in_the_order_asked_for(tmp_path: Path) -> None:
     assert store.source_episode(2) == 102
 
 
+def test_other_layouts_read_the_same(tmp_path: Path) -> None:
+    """Compressed rows, or several rows a chunk, as other tools write them, go through HDF5 instead of the map."""
+    plain = Store(write_store(tmp_path / "plain.h5", [4, 5], size=8))
+    rows = np.array([8, 1, 1, 5])
+    for name, layout in {
+        "packed": {"compression": "gzip", "chunks": (1, 8, 8, 3)},
+        "thick": {"chunks": (4, 8, 8, 3)},
+    }.items():
+        path = write_store(tmp_path / f"{name}.h5", [4, 5], size=8)
+        with h5py.File(path, "r+") as file:
+            pixels = file["pixels"][:]
+            del file["pixels"]
+            file.create_dataset("pixels", data=pixels, **layout)
+        np.testing.assert_array_equal(Store(path).pixels(rows), plain.pixels(rows))
+
+
 def test_it_travels_to_other_processes(tmp_path: Path) -> None:
     store = pickle.loads(pickle.dumps(Store(write_store(tmp_path / "s.h5", [3], size=8))))
     assert store.read("step_idx", np.arange(3)).tolist() == [0, 1, 2]

@@ -41,6 +41,13 @@ def test_stores_are_mixed_and_mismatches_named(tmp_path: Path) -> None:
     one, two = Store(write_store(tmp_path / "1.h5", [9], size=8)), Store(write_store(tmp_path / "2.h5", [7], size=8))
     mixed = Windows([one, two], [(0,), (0,)], 2, 2)
     assert len(mixed) == 6 + 4 and set(mixed.index[:, 0]) == {0, 1}
+    numbers = np.array([9, 0, 7, 5, 2, 6])  # from both stores, mingled
+    got = mixed.batch(numbers)
+    np.testing.assert_array_equal(got.where, mixed.index[numbers])
+    np.testing.assert_array_equal(got.pixels[:, 0, 0, 0, 0, 1], got.where[:, 2])
+    for i, (number, _, step) in enumerate(got.where):
+        expected = (one, two)[number].pixels(step + 2 * np.arange(2))
+        np.testing.assert_array_equal(got.pixels[i].numpy(), expected)
     assert "2.h5, episode 100, frames 3 to 6" in mixed.place(mixed.index[-1])
     for other, message in (
         (write_store(tmp_path / "3.h5", [9], size=12), "frames of another size"),
