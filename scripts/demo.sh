@@ -12,7 +12,7 @@ step() {
 step jepaflow collect --env two_room --episodes 300 --output-dir "$out/dataset" --seed 0
 step jepaflow doctor "$out/dataset"
 [ -e "$out/two_room.h5" ] || step jepaflow convert "$out/dataset" "$out/two_room.h5" --image-size 64
-step jepaflow train --dataset.path "$out/two_room.h5" --preset nano --steps 1000 --output-dir "$out/run" --resume
+step jepaflow train --dataset.path "$out/two_room.h5" --preset nano --steps 800 --optim.lr 1e-3 --loss.sigreg 0.02 --output-dir "$out/run" --resume
 step jepaflow diagnose "$out/run" --output-dir "$out/report" --json "$out/diagnosis.json"
 step jepaflow evaluate "$out/run" --env two_room --episodes 100 --seed 1 --picture "$out/plans.png" --json "$out/success.json"
 python "$(dirname "$0")/summary.py" "$out"
