@@ -285,7 +285,10 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> Trainer:
     write_json(run / "split.json", split)
     write_json(saved_path, _saved(config))
     if resume:
-        console.print(f"Resumed at step {trainer.resume()} of {config.steps}.")
+        step = trainer.resume()
+        console.print(
+            f"Resumed at step {step} of {config.steps}." if step else "There is no checkpoint to resume: starts anew."
+        )
     trainer.fit()
     return trainer
 
