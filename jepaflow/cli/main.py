@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a finding or an error that the user can mend, 2 wrong word
 """
 
 import importlib
+import os
 import sys
 
 import tyro
@@ -48,16 +49,17 @@ def main(argv: list[str] | None = None) -> int:
         _complain(f"There is no command {words[0]!r}. Choose one of: {', '.join(COMMANDS)}.")
         return 2
     module = importlib.import_module(f"jepaflow.cli.{words[0]}")
+    failure = 2  # while the words are read: a configuration that refuses its value
     try:
         args = tyro.cli(module.Args, prog=f"jepaflow {words[0]}", args=words[1:])
-    except JepaflowError as error:  # a configuration that refuses its value
-        _complain(str(error))
-        return 2
-    try:
+        failure = 1
         code: int = module.run(args)
         return code
     except JepaflowError as error:
         _complain(str(error))
+        return failure
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (what Python flushes at exit goes nowhere)
         return 1
     except OSError as error:
         _complain(

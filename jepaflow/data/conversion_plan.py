@@ -55,6 +55,11 @@ class ConvertConfig:
 
 
 def choose_cameras(dataset: Dataset, wanted: Sequence[str]) -> list[Camera]:
+    """The cameras to convert, primary first, by name or key; all when none is named.
+
+    Raises:
+        JepaflowError: when the dataset has no camera, or none of a name.
+    """
     if not dataset.cameras:
         raise JepaflowError(f"{dataset.root} has no camera. A world model needs images.")
     known = {name: camera for camera in dataset.cameras for name in (camera.name, camera.key)}
@@ -136,6 +141,11 @@ class ConversionPlan:
 
 
 def check_space(out: Path, plan: ConversionPlan) -> None:
+    """Refuse to begin a store that the disk cannot hold; what a partial file already takes is counted.
+
+    Raises:
+        JepaflowError: naming the bytes that are missing.
+    """
     needed = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in plan.columns().values())
     partial = out.with_name(out.name + ".partial")
     needed -= partial.stat().st_blocks * 512 if partial.exists() else 0

@@ -16,6 +16,7 @@ class DatasetConfig:
     val_fraction: float = 0.1
     """share of episodes held out"""
     split_seed: int = 0
+    """of the draw of the held-out episodes"""
     episodes: int | None = None
     """train on this many episodes only (nested subsets)"""
 
@@ -62,13 +63,19 @@ class TrainConfig:
     steps: int = 2000
     """optimizer steps"""
     batch_size: int = 64
+    """windows in an optimizer step"""
     loss: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     seed: int = 0
+    """of the weights, the order of the windows, dropout and SIGReg's directions"""
     save_every: int = 250
+    """steps between checkpoints"""
     log_every: int = 25
+    """steps between lines of the log"""
     val_every: int = 250
+    """steps between health checks on held-out episodes"""
     val_batches: int = 4
+    """batches in a health check"""
     calibration_batches: int = 8
     """training batches over which BatchNorm statistics are taken anew before judging or saving"""
     keep: int = 2

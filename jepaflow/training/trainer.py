@@ -114,14 +114,14 @@ class Trainer:
         dataset = self.config.dataset
         return split_episodes(store.num_episodes, dataset.val_fraction, dataset.split_seed, dataset.episodes)
 
-    def _windows(self, episodes: list[tuple[int, ...]]) -> Windows:
+    def _windows(self, episodes: list[tuple[int, ...]], cache_bytes: int | None = None) -> Windows:
         config = self.config
-        return Windows(self.stores, episodes, config.frames, config.block, config.cameras, config.proprio)
+        return Windows(self.stores, episodes, config.frames, config.block, config.cameras, config.proprio, cache_bytes)
 
     def _val_batches(self) -> list[Window]:
         """A fixed sample of held-out windows; empty when no episode is held out or long enough."""
         try:
-            windows = self._windows_uncached([s.val for s in self.splits])
+            windows = self._windows([s.val for s in self.splits], cache_bytes=0)
         except JepaflowError:
             console.print("No held-out episode is long enough for a window: health will not be measured.")
             return []
@@ -129,12 +129,6 @@ class Trainer:
         size = min(self.config.batch_size, len(order))
         count = min(self.config.val_batches, len(order) // size)
         return [windows.batch(order[i * size : (i + 1) * size]) for i in range(count)]
-
-    def _windows_uncached(self, episodes: list[tuple[int, ...]]) -> Windows:
-        config = self.config
-        return Windows(
-            self.stores, episodes, config.frames, config.block, config.cameras, config.proprio, cache_bytes=0
-        )
 
     def _fit_scalers(self) -> None:
         columns = {"action": self.model.action_scaler}

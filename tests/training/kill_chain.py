@@ -20,10 +20,10 @@ def config(store: Path) -> TrainConfig:
     """The run that both the test and its killed twin train."""
     return TrainConfig(
         dataset=DatasetConfig(path=(store,), val_fraction=0.25),
-        steps=30,
+        steps=60,
         batch_size=4,
         log_every=1,
-        save_every=2,
+        save_every=3,
         val_every=10,
         val_batches=1,
         calibration_batches=1,
@@ -31,40 +31,51 @@ def config(store: Path) -> TrainConfig:
     )
 
 
-def steps_logged(run: Path) -> int:
-    """Lines in the log, which has one a step."""
+def log_state(run: Path) -> tuple[int, int]:
+    """Identity of the log file (a resumption writes it anew) and its lines, one a step; zeros without one."""
     path = run / "log.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+    try:
+        return path.stat().st_ino, path.read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0, 0
+
+
+def live(store: Path, run: Path) -> None:
+    """Train to the end, in a child process that never returns."""
+    torch.set_num_threads(1)
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (the process ends with it)
+    try:
+        train(config(store), run, resume=True)
+    except BaseException as error:
+        sys.stderr.write(f"{error}\n")
+        os._exit(1)
+    os._exit(0)
 
 
 def main(store: Path, run: Path, kills: int, seed: int) -> None:
-    """Live, be killed ``kills`` times shortly after a step was logged (in the next step, or in a save), live to the end.
+    """Live, be killed at ``kills`` random steps (each drawn beforehand, a few milliseconds into it), live to the end.
 
-    Prints the steps at which it was killed, then the exit code of the last life.
+    A kill counts only in a life that has opened the log, so none falls into the set-up. Prints the steps at which it
+    was killed, then the exit code of the last life.
     """
     rng = random.Random(seed)
     killed_at: list[int] = []
-    while True:
+    for target in [*sorted(rng.sample(range(1, config(store).steps - 4), kills)), None]:
+        before, _ = log_state(run)
         child = os.fork()
         if child == 0:
-            torch.set_num_threads(1)
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (the process ends with it)
-            try:
-                train(config(store), run, resume=True)
-            except BaseException as error:
-                sys.stderr.write(f"{error}\n")
-                os._exit(1)
-            os._exit(0)
-        if len(killed_at) == kills:
+            live(store, run)
+        if target is None:
             _, status = os.waitpid(child, 0)
             print(*killed_at, os.waitstatus_to_exitcode(status))
             return
-        last = config(store).steps
-        target = min(last - 1, (killed_at[-1] if killed_at else 0) + rng.randint(0, 3))
-        while steps_logged(run) < max(1, target) and os.waitpid(child, os.WNOHANG) == (0, 0):
+        deadline = time.monotonic() + 120
+        while (state := log_state(run))[0] == before or state[1] < target:
+            if time.monotonic() > deadline:
+                sys.exit(f"step {target} was not reached in two minutes")
             time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.06))
-        killed_at.append(steps_logged(run))
+        time.sleep(rng.uniform(0, 0.03))
+        killed_at.append(log_state(run)[1])
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
