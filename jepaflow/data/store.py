@@ -6,6 +6,7 @@ each and uncompressed, so a window costs exactly its rows, which are copied stra
 opens the file for itself: HDF5 handles do not survive a fork.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -147,6 +148,19 @@ class Store:
     def episode_rows(self, episode: int) -> Int[ndarray, " n"]:
         """All rows of an episode."""
         return np.arange(self.ep_offset[episode], self.ep_offset[episode] + self.ep_len[episode])
+
+    def fingerprint(self, episode: int) -> str:
+        """What an episode did, as a hash of its actions and states; empty for a store with neither.
+
+        The same recording keeps its fingerprint whatever the folder's name, the frames' size or the dataset's version.
+        """
+        columns = [name for name in ("action", "proprio") if name in self.columns]
+        if not columns:
+            return ""
+        digest = hashlib.sha256()
+        for name in columns:
+            digest.update(np.ascontiguousarray(self.read(name, self.episode_rows(episode)), np.float32).tobytes())
+        return digest.hexdigest()[:16]
 
     def source_episode(self, episode: int) -> int:
         """Episode number in the dataset from which the store was made (for messages)."""

@@ -178,6 +178,7 @@ def check_match(stores: list[Store], proprio: bool) -> None:
             ("actions of another size", store.dim("action"), stores[0].dim("action")),
             ("states of another size", store.dim("proprio") * proprio, stores[0].dim("proprio") * proprio),
             ("another frame rate", store.fps, stores[0].fps),
+            ("frames fitted by another rule", store.meta.get("image_fit"), stores[0].meta.get("image_fit")),
         ):
             if mine != first:
                 raise JepaflowError(

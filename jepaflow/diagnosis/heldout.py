@@ -1,8 +1,8 @@
 """Which episodes may judge a run? Only those that it never trained on, also when its data moved or was converted anew.
 
-A renamed copy of the training data is the easiest way to flatter a model by mistake. So a store given by hand is
-matched with the run's own by the episode numbers of their common source, and where the run's own store is gone and
-cannot be compared, the split is applied as far as it fits.
+A renamed copy of the training data is the easiest way to flatter a model by mistake. So the episodes of a store given
+by hand are compared with the training's by what they hold, a hash of their actions and states, and not by any name.
+Where that cannot be decided, nothing is judged.
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def held_out(run: Run, dataset: Path | None = None) -> HeldOut:
     store = Store(path)
     split = read_json(run.path / "split.json")
     own = [Path(p) for p in run.config["dataset"]["path"]]
-    result = _match(store, own, split)
+    result = _match(run, store, own, split)
     if not result.episodes:
         raise JepaflowError(
             f"No episode of {path} was held out from the training of {run.path}, so nothing can be judged on it. "
@@ -48,20 +48,27 @@ def held_out(run: Run, dataset: Path | None = None) -> HeldOut:
     return result
 
 
-def _match(store: Store, own: list[Path], split: dict[str, list[list[int]]]) -> HeldOut:
+def _match(run: Run, store: Store, own: list[Path], split: dict[str, list[list[int]]]) -> HeldOut:
     for path, val in zip(own, split["val"]):
         if path.resolve() == store.path.resolve():
             return HeldOut(store, tuple(sorted(val)), "held out by the training's split")
-    for index, path in enumerate(own):
-        if path.is_file():
-            original = Store(path)
-            if original.meta.get("source") != store.meta.get("source"):
-                continue
-            judges = {original.source_episode(e) for e in split["val"][index]}
-            episodes = tuple(e for e in range(store.num_episodes) if store.source_episode(e) in judges)
-            return HeldOut(store, episodes, f"same source as {path.name}: held out by the training's split")
-        highest = max([*split["train"][index], *split["val"][index]])
-        if highest < store.num_episodes:
-            episodes = tuple(sorted(split["val"][index]))
-            return HeldOut(store, episodes, f"{path.name} is gone, this is taken for it: held out by its split")
-    return HeldOut(store, tuple(range(store.num_episodes)), "a store that was not trained on: all episodes")
+    trained = _trained_on(run, own, split)
+    prints = [store.fingerprint(episode) for episode in range(store.num_episodes)]
+    episodes = tuple(e for e, mark in enumerate(prints) if mark not in trained)
+    left_out = store.num_episodes - len(episodes)
+    why = f"{left_out} episodes that were trained on are left out" if left_out else "none of them was trained on"
+    return HeldOut(store, episodes, f"another store: {why}")
+
+
+def _trained_on(run: Run, own: list[Path], split: dict[str, list[list[int]]]) -> set[str]:
+    """Fingerprints of all training episodes, from the run's own record or, for want of it, from its stores."""
+    record = run.path / "data.json"
+    if record.is_file():
+        return {mark for entry in read_json(record) for mark in entry["train"]}
+    if missing := [path for path in own if not path.is_file()]:
+        raise JepaflowError(
+            f"{run.path} does not record what it trained on and its store {missing[0]} is gone, so no episode can be "
+            "shown to be held out. Bring the store back, or train anew."
+        )
+    stores = [Store(path) for path in own]
+    return {store.fingerprint(e) for store, episodes in zip(stores, split["train"]) for e in episodes}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jepaflow.common.errors import JepaflowError
+from jepaflow.common.files import read_json
 from jepaflow.data.store import Store
 from jepaflow.diagnosis.forecast import HORIZON, Forecast, ForecastErrors, cut_windows, measure_forecast, summarise
 from jepaflow.diagnosis.geometry import Geometry, Moments, measure_geometry, rank_estimate, straightness_estimate
@@ -37,6 +38,8 @@ class Options:
         for name in ("horizon", "episodes", "frames", "draws"):
             if getattr(self, name) < 1:
                 raise JepaflowError(f"--{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.seed < 0:
+            raise JepaflowError(f"--seed is {self.seed}; it must not be negative.")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def diagnose_run(
     store = chosen.store
     require_actions(store, str(store.path))
     _check_fit(store, config)
+    _check_rules(store, run)
     episodes = choose_episodes(chosen.episodes, options.episodes, options.seed)
     lengths = [int(store.ep_len[e]) for e in episodes]
     trajectories = encode_episodes(
@@ -128,6 +132,20 @@ def _check_fit(store: Store, config: JEPAConfig) -> None:
         if found != needed:
             raise JepaflowError(
                 f"{store.path} has {name} {found} but the model was trained with {needed}. "
+                "Convert the dataset with the options of the training store."
+            )
+
+
+def _check_rules(store: Store, run: Run) -> None:
+    """Refuse frames fitted or timed otherwise than in training: they would make any model look blind."""
+    record = run.path / "data.json"
+    if not record.is_file():
+        return
+    trained = read_json(record)[0]
+    for name, found in (("image_fit", store.meta.get("image_fit")), ("fps", store.fps)):
+        if found != trained[name]:
+            raise JepaflowError(
+                f"{store.path} has {name} {found} but the model was trained with {trained[name]}. "
                 "Convert the dataset with the options of the training store."
             )
 

@@ -7,7 +7,7 @@ seeds) lies above 0:
 - **blind**: skill(1) is not surely positive, or the latents have collapsed: their effective rank is below 2 (in a
   latent of one or two dimensions, below its middle value), or they do not move at all.
 - **short-sighted (skilful to h = x)**: surely positive up to ``x`` model steps, not at ``x + 1``.
-- **sighted**: surely positive at every ``h = 1 … 10``, *and* listening.
+- **sighted**: surely positive at every ``h = 1 … 10``, *and* listening, however far beyond it was asked to look.
 - **deaf to actions**: the mean over all horizons of skill minus shuffled skill is not surely positive. A model may
   forecast well and be deaf (it plays the usual film); it cannot plan. One joint test over horizons, so that ten
   looks do not find something by luck.
@@ -109,10 +109,11 @@ def _seeing(
         False: "but it is deaf to actions: another episode's actions serve it as well as its own, so it cannot plan",
         None: "whether it listens to its actions could not be tested",
     }[listens]
-    if skilful < measured:
+    if skilful < min(measured, HORIZON):
         return "short-sighted", skilful, listens, f"Short-sighted (skilful to {span}), {ear}."
-    if measured < max(HORIZON, horizon):
-        tail = "no held-out episode is long enough to look further"
+    if measured < HORIZON:
+        asked = measured == horizon
+        tail = f"it was asked for {horizon} steps" if asked else "no held-out episode is long enough to look further"
         return "short-sighted", skilful, listens, f"Skilful to {span}, as far as it could be tested ({tail}), {ear}."
     if deaf:
         return (

@@ -220,12 +220,18 @@ def load_run(run: Path, device: str = "cpu") -> Run:
     stores = config["dataset"]["path"]
     if len(stores) > 1:
         console.print(f"{run} was trained on {len(stores)} stores; it is judged on the first, {stores[0]}.")
+    try:
+        train, val = list(split["train"][0]), list(split["val"][0])
+    except (KeyError, IndexError, TypeError) as error:
+        raise JepaflowError(
+            f"{run / 'split.json'} names no training and held-out episodes. Train the run anew."
+        ) from error
     return Run(
         path=run,
         model=load_model(checkpoints[-1] / "pretrained_model").to(choose_device(device)[0]),
         config=config,
         store_path=Path(stores[0]),
-        train_episodes=split["train"][0],
-        val_episodes=split["val"][0],
+        train_episodes=train,
+        val_episodes=val,
         step=int(checkpoints[-1].name),
     )

@@ -249,6 +249,15 @@ def _note(values: dict[str, float]) -> str:
     return " · ".join(parts)
 
 
+def _data_record(store: Store, episodes: tuple[int, ...]) -> dict[str, Any]:
+    """What the run must remember of a store that may be moved, renamed or converted anew before the run is judged."""
+    return {
+        "image_fit": store.meta.get("image_fit"),
+        "fps": store.fps,
+        "train": [store.fingerprint(episode) for episode in episodes],
+    }
+
+
 def _saved(config: TrainConfig) -> dict[str, Any]:
     """The configuration as JSON; store paths absolute, so that the run works from any folder."""
     values = asdict(config)
@@ -277,6 +286,7 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> Trainer:
             f"The stores of {run} have changed since it began: its split of episodes no longer fits. Train a new run."
         )
     write_json(run / "split.json", split)
+    write_json(run / "data.json", [_data_record(store, s.train) for store, s in zip(trainer.stores, trainer.splits)])
     write_json(saved_path, _saved(config))
     if resume:
         step = trainer.resume()

@@ -16,6 +16,7 @@ from diagnosis_worlds import LinearWorld, write_store
 
 from jepaflow.cli.diagnose import Args, DatasetArgs, run
 from jepaflow.common.errors import JepaflowError
+from jepaflow.data.store import Store
 from jepaflow.diagnosis.heldout import held_out
 from jepaflow.diagnosis.latents import choose_episodes, choose_phases, encode_episodes
 from jepaflow.diagnosis.measure import Options, diagnose_run, pool
@@ -211,19 +212,45 @@ def test_missing_store_says_what_to_do(run_folder: Path, store: Path) -> None:
         diagnose_run(run_folder)
 
 
-def test_moved_or_converted_training_data_keeps_its_split(run_folder: Path, store: Path, tmp_path: Path) -> None:
-    """A copy under another name must not let training episodes judge."""
-    copy = write_store(tmp_path / "copy.h5", LENGTHS)
+def without_first_episode(source: Path, path: Path) -> Path:
+    """The same recordings less the first, as another conversion would hold them, under another source's name."""
+    with h5py.File(source) as old, h5py.File(path, "w") as new:
+        for name, data in old.items():
+            new[name] = data[1:] if name.startswith("ep_") else data[LENGTHS[0] :]
+        new["ep_offset"][...] -= LENGTHS[0]
+        for key, value in old.attrs.items():
+            new.attrs[key] = value
+        new.attrs["jepaflow"] = old.attrs["jepaflow"].replace('"source": "', '"source": "renamed-')
+    return path
+
+
+def test_training_data_is_known_again_under_any_name(run_folder: Path, store: Path, tmp_path: Path) -> None:
+    """A renamed, moved or partial copy must not let training episodes judge; what was never seen may."""
     loaded = load_run(run_folder)
-    assert list(held_out(loaded, copy).episodes) == VAL
-    fewer = write_store(tmp_path / "fewer.h5", LENGTHS[1:])
-    with h5py.File(fewer, "r+") as file:
-        file["ep_source"][:] = np.arange(1, len(LENGTHS))
-    assert list(held_out(loaded, fewer).episodes) == [0, 2, 3]
-    foreign = write_store(tmp_path / "foreign.h5", [30, 30], source="elsewhere")
-    assert list(held_out(loaded, foreign).episodes) == [0, 1]
+    renamed = write_store(tmp_path / "copy.h5", LENGTHS, source="another-name")
+    assert list(held_out(loaded, renamed).episodes) == VAL
+    assert list(held_out(loaded, without_first_episode(store, tmp_path / "fewer.h5")).episodes) == [0, 2, 3]
+    foreign = write_store(tmp_path / "foreign.h5", LENGTHS)  # the same source's name, other recordings
+    with h5py.File(foreign, "r+") as file:
+        file["action"][...] += 1
+    assert list(held_out(loaded, foreign).episodes) == list(range(len(LENGTHS)))
+
+
+def test_a_run_remembers_what_it_trained_on(run_folder: Path, store: Path, tmp_path: Path) -> None:
+    """When its store is gone the run's own record decides; without a record nothing is judged."""
+    loaded, opened = load_run(run_folder), Store(store)
+    copy = write_store(tmp_path / "copy.h5", LENGTHS, source="another-name")
+    marks = [opened.fingerprint(episode) for episode in loaded.train_episodes]
     store.unlink()
+    with pytest.raises(JepaflowError, match="does not record what it trained on"):
+        held_out(loaded, copy)
+    record = {"image_fit": opened.meta.get("image_fit"), "fps": opened.fps, "train": marks}
+    (run_folder / "data.json").write_text(json.dumps([record]))
     assert list(held_out(loaded, copy).episodes) == VAL
+    for changes in ({"image_fit": "pad"}, {"fps": 99.0}):
+        (run_folder / "data.json").write_text(json.dumps([{**record, **changes}]))
+        with pytest.raises(JepaflowError, match="was trained with"):
+            diagnose_run(run_folder, copy)
 
 
 def test_nothing_held_out_is_refused(tmp_path: Path, store: Path) -> None:
@@ -233,7 +260,6 @@ def test_nothing_held_out_is_refused(tmp_path: Path, store: Path) -> None:
 
 def test_frames_and_blocks_line_up_in_every_phase(store: Path) -> None:
     """``blocks[t]`` are the actions from frame ``t`` to ``t + 1``, whatever the phase: checked against the file."""
-    from jepaflow.data.store import Store
 
     class Numbered(Store):
         def pixels(self, rows: np.ndarray, cameras: tuple[str, ...] = ("pixels",)) -> np.ndarray:

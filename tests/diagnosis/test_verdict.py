@@ -59,6 +59,15 @@ def test_deaf_is_said_even_of_a_short_sighted_model() -> None:
     assert "skilful to h = 3" in sentence and "deaf to actions" in sentence
 
 
+def test_the_verdict_does_not_depend_on_how_far_it_was_asked_to_look() -> None:
+    far = judge(forecast([0.5] * 12 + [-0.1] * 8), 20.0, 32)
+    assert far.sight == "sighted" and "h = 12" in far.sentence
+    near = judge(forecast([0.5] * 5), 20.0, 32)
+    assert near.sight == "short-sighted" and "asked for 5 steps" in near.sentence
+    short = judge(forecast([0.5] * 6 + [NAN] * 4), 20.0, 32)
+    assert "no held-out episode is long enough" in short.sentence
+
+
 def test_a_single_episode_decides_nothing() -> None:
     verdict = judge(forecast([0.5] * 10, episodes=1), 20.0, 32)
     assert verdict.sight == "undecided" and "1 held-out episode" in verdict.sentence

@@ -89,6 +89,11 @@ def test_a_run_is_complete_and_loads(store: Path, tmp_path: Path) -> None:
     } <= set(rows[-1])
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     assert os.readlink(tmp_path / "run/checkpoints/last") == "000003"
+    (record,) = json.loads((tmp_path / "run/data.json").read_text())
+    assert record["fps"] == 10.0 and len(set(record["train"])) == 3
+    (tmp_path / "run/split.json").write_text("{}")
+    with pytest.raises(JepaflowError, match="names no training"):
+        load_run(tmp_path / "run")
 
 
 def test_a_run_is_not_overwritten_and_not_resumed_as_another(store: Path, tmp_path: Path) -> None:
