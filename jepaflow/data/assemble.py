@@ -15,10 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path, read_json, write_json
 from jepaflow.data.encode import join_videos, video_info
 from jepaflow.data.schema import DATA_PATH, EPISODES_PATH, VIDEO_PATH, next_file
+from jepaflow.data.staging import Plan
 from jepaflow.data.stats import numeric_stats, pool_stats
+from jepaflow.data.types import compact
 
 _MB = 1024 * 1024
 
@@ -36,16 +39,18 @@ class _Staged:
         return int(self.meta["length"])
 
 
-def assemble(root: Path, staging: Path, info: dict[str, Any]) -> dict[str, Any]:
-    """Write all files for the staged episodes; returns the new info.
+def assemble(plan: Plan) -> dict[str, Any]:
+    """Write all files for the staged episodes, in their order whoever staged them when; returns the new info.
 
-    Args:
-        root: the dataset. staging: folder of finished episodes. info: ``info.json`` as it stands (0 episodes if new).
+    Raises:
+        JepaflowError: when an episode between the dataset's last and the last staged one is missing.
     """
-    info = copy.deepcopy(info)
-    staged = [_Staged(folder, read_json(folder / "meta.json")) for folder in sorted(staging.glob("episode_*"))]
-    staged = [episode for episode in staged if episode.folder.suffix != ".part"]
-    known = existing_episodes(root, int(info["total_episodes"]))
+    root, info = plan.root, copy.deepcopy(plan.info)
+    first, folders = int(info["total_episodes"]), plan.staged()
+    if missing := sorted(set(range(first, max(folders, default=first))) - set(folders)):
+        raise JepaflowError(f"{root} lacks the episodes {compact(missing)}. Stage them before closing.")
+    staged = [_Staged(folder, read_json(folder / "meta.json")) for folder in folders.values()]
+    known = existing_episodes(root, first)
     if not staged:
         return info
     tasks = _write_tasks(root, staged)

@@ -43,6 +43,8 @@ def new_info(
         shape = [int(side) for side in feature.get("shape", ())]
         if "/" in key or not shape or min(shape) < 1 or "dtype" not in feature:
             raise JepaflowError(f"The feature {key!r} needs a dtype, a positive shape and a name without '/'.")
+        if not is_camera(feature) and not _is_column_type(feature["dtype"]):
+            raise JepaflowError(f"The feature {key!r} has dtype {feature['dtype']!r}. Use a number's, bool or string.")
         if is_camera(feature) and (len(shape) != 3 or shape[2] != 3):
             raise JepaflowError(f"The camera {key!r} has shape {shape}. It must be [height, width, 3].")
         names = feature.get("names", ["height", "width", "channels"] if is_camera(feature) else None)
@@ -67,14 +69,20 @@ def new_info(
 
 def arrow_column(values: np.ndarray, feature: Mapping[str, Any]) -> pa.Array:
     """One feature ``(T, *shape)`` as LeRobot keeps it: shape (1,) as scalars, else nested fixed-size lists."""
-    if feature["dtype"] == "string":
-        return pa.array([str(value) for value in values.ravel()])
-    column = pa.array(np.ascontiguousarray(values).ravel())
+    flat = np.ascontiguousarray(values).ravel()
+    column = pa.array(map(str, flat), pa.string()) if feature["dtype"] == "string" else pa.array(flat)
     shape = list(feature["shape"])
     if shape != [1]:
         for side in reversed(shape):
             column = pa.FixedSizeListArray.from_arrays(column, side)
     return column
+
+
+def _is_column_type(dtype: object) -> bool:
+    try:
+        return dtype == "string" or np.dtype(str(dtype)).kind in "fiub"
+    except TypeError:
+        return False
 
 
 def next_file(chunk: int, file: int) -> tuple[int, int]:

@@ -39,28 +39,38 @@ def thin(frame: np.ndarray) -> np.ndarray:
     return frame[::step, ::step]
 
 
-def image_stats(frames: Sequence[np.ndarray]) -> Stats:
-    """Per-channel statistics, shape ``(3, 1, 1)``, of thinned uint8 frames ``(h, w, 3)`` on a 0..1 scale.
+class ImageStats:
+    """Per-channel statistics, shape ``(3, 1, 1)``, of uint8 frames on a 0..1 scale, taken in one by one.
 
-    256-bin histograms lose nothing on 8-bit pixels, so the quantiles are exact for the sampled pixels.
+    256-bin histograms lose nothing on 8-bit pixels, so the quantiles are exact for the pixels given.
     """
-    histogram = np.zeros((3, 256), dtype=np.int64)
-    for frame in frames:
+
+    def __init__(self) -> None:
+        self._histogram = np.zeros((3, 256), dtype=np.int64)
+        self._count = 0
+
+    def add(self, frame: np.ndarray) -> None:
+        """Take in one uint8 frame ``(h, w, 3)``."""
         for channel in range(3):
-            histogram[channel] += np.bincount(frame[..., channel].ravel(), minlength=256)
-    levels, total = np.arange(256) / 255.0, histogram.sum(1)
-    mean = histogram @ levels / total
-    result = {
-        "min": levels[(histogram > 0).argmax(1)],
-        "max": levels[255 - (histogram[:, ::-1] > 0).argmax(1)],
-        "mean": mean,
-        "std": np.sqrt(np.maximum(histogram @ levels**2 / total - mean**2, 0)),
-    }
-    below = np.cumsum(histogram, axis=1)
-    for name, quantile in QUANTILES.items():
-        result[name] = levels[(below >= quantile * total[:, None]).argmax(1)]
-    shaped = {name: value.reshape(3, 1, 1) for name, value in result.items()}
-    return {**shaped, "count": np.array([len(frames)], dtype=np.int64)}
+            self._histogram[channel] += np.bincount(frame[..., channel].ravel(), minlength=256)
+        self._count += 1
+
+    def result(self) -> Stats:
+        """The statistics of the frames so far, at least one."""
+        histogram, levels = self._histogram, np.arange(256) / 255.0
+        total = histogram.sum(1)
+        mean = histogram @ levels / total
+        values = {
+            "min": levels[(histogram > 0).argmax(1)],
+            "max": levels[255 - (histogram[:, ::-1] > 0).argmax(1)],
+            "mean": mean,
+            "std": np.sqrt(np.maximum(histogram @ levels**2 / total - mean**2, 0)),
+        }
+        below = np.cumsum(histogram, axis=1)
+        for name, quantile in QUANTILES.items():
+            values[name] = levels[(below >= quantile * total[:, None]).argmax(1)]
+        shaped = {name: value.reshape(3, 1, 1) for name, value in values.items()}
+        return {**shaped, "count": np.array([self._count], dtype=np.int64)}
 
 
 def pool_stats(parts: Sequence[Mapping[str, np.ndarray]]) -> Stats:

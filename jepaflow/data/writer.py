@@ -1,33 +1,36 @@
-"""Write a LeRobot v3.0 dataset: many episodes per mp4 and parquet, episode by episode, safe against interruption.
+"""Write a LeRobot v3.0 dataset: many episodes per mp4 and parquet, by one process or several, safe against a kill.
 
-Every episode is first finished in a staging folder of its own (``.staging/episode_000012``, renamed into place when
-whole); ``close`` then joins the staged episodes into LeRobot's files and writes ``meta/info.json`` last. So a kill at
-any moment loses at most the episode in hand, ``DatasetWriter.resume`` goes on after the last whole one, and a dataset
-with an ``info.json`` is a finished one. Appending to a finished dataset starts new files and touches no old one, as
-LeRobot itself does when recording is resumed.
+One process makes a :class:`DatasetWriter` and closes it at the end; episodes are staged in between, in any order:
+
+    with DatasetWriter(root, fps, features) as writer:       # or DatasetWriter.resume(root)
+        wanted = [i for i in range(n) if i not in writer.finished()]
+        ...                                                  # any process: stage_episode(root, i, rows, frames, task)
+
+``add_episode`` stages at the next free index, for those who record one episode after another. ``close`` joins the
+staged episodes, in the order of their index, into LeRobot's files (mp4s by copying packets) and writes
+``meta/info.json`` last: a dataset with an ``info.json`` is a finished one, and it is the same file by file whoever
+staged what. A kill at any moment loses at most the episodes in hand; after it, ``resume``. Appending to a finished
+dataset starts new files and touches no old one, as LeRobot itself does when recording is resumed.
 """
 
-import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from jepaflow.common.errors import JepaflowError
-from jepaflow.common.files import read_json, sync_directory, write_json
+from jepaflow.common.files import read_json
 from jepaflow.data.assemble import assemble
-from jepaflow.data.encode import encode_video
-from jepaflow.data.images import encode_png
-from jepaflow.data.schema import DEFAULT_FEATURES, arrow_column, is_camera, new_info
-from jepaflow.data.stats import Stats, image_stats, numeric_stats, sampled_frames, thin
+from jepaflow.data.schema import new_info
+from jepaflow.data.staging import STAGING, Frames, Plan, Rows, stage_episode
 
-STAGING = ".staging"
-Frames = np.ndarray | Iterable[np.ndarray]
+__all__ = ["STAGING", "DatasetWriter", "has_begun", "stage_episode"]
+
+
+def has_begun(root: Path) -> bool:
+    """Whether ``root`` holds a dataset, finished or in the making, that :meth:`DatasetWriter.resume` goes on with."""
+    return (Path(root) / "meta" / "info.json").exists() or (Path(root) / STAGING / "plan.json").exists()
 
 
 class DatasetWriter:
@@ -37,7 +40,8 @@ class DatasetWriter:
         root: folder of the new dataset; must not hold one already (see :meth:`resume`).
         fps: control steps per second.
         features: LeRobot feature descriptions by key, ``{"dtype", "shape", "names"}`` (dtype "video" or "image" for
-            cameras, else a numpy name); a ``"unit"`` entry is kept. The five default columns are added.
+            cameras, "string", or a numpy name of a number or bool); a ``"unit"`` entry is kept. The five default
+            columns are added.
         robot_type: free text.
         codec: "libx264" (default) or "libsvtav1".
         data_file_mb, video_file_mb: a file that has grown past this size is followed by a new one.
@@ -56,148 +60,78 @@ class DatasetWriter:
         data_file_mb: int = 100,
         video_file_mb: int = 200,
     ) -> None:
-        self.root = Path(root)
-        if (self.root / "meta" / "info.json").exists() or (self.root / STAGING).exists():
-            raise JepaflowError(f"{self.root} already holds a dataset. Choose another folder, or resume it.")
         info = new_info(fps, features, robot_type, data_file_mb, video_file_mb)
-        self._begin(info, codec)
-        self._staging.mkdir(parents=True, exist_ok=True)
-        write_json(self._staging / "plan.json", {"info": info, "codec": codec})
-
-    def _begin(self, info: dict[str, Any], codec: str) -> None:
-        self.info, self.codec = info, codec
-        self.fps = float(info["fps"])
-        self.features: dict[str, dict[str, Any]] = info["features"]
-        self.cameras = [key for key, feature in self.features.items() if is_camera(feature)]
-        self._staging = self.root / STAGING
-        self._next = int(info["total_episodes"])
+        self._plan = Plan(Path(root), info, codec)
+        if has_begun(root) or self._plan.staged():
+            raise JepaflowError(f"{root} already holds a dataset. Choose another folder, or resume it.")
+        self._plan.save()
 
     @classmethod
     def resume(cls, root: Path) -> "DatasetWriter":
         """Go on with an interrupted dataset, or append to a finished one that a ``DatasetWriter`` made.
 
+        Call it when no other process stages episodes: what an interrupted one left half done is removed.
+
         Raises:
             JepaflowError: when ``root`` holds neither.
         """
-        writer = cls.__new__(cls)
-        writer.root = Path(root)
-        plan, info = writer.root / STAGING / "plan.json", writer.root / "meta" / "info.json"
-        if plan.exists():
-            saved = read_json(plan)
-            writer._begin(saved["info"], saved["codec"])
-            for leftover in writer._staging.glob("*.part"):
-                shutil.rmtree(leftover)
-            writer._next += len(list(writer._staging.glob("episode_*")))
-        elif info.exists():
-            saved = read_json(info)
-            if not str(saved.get("codebase_version", "")).startswith("v3"):
-                raise JepaflowError(f"{root} is not a LeRobot v3.0 dataset. Only those can be appended to.")
-            writer._begin(saved, "libx264")
-            writer._staging.mkdir()
-            write_json(plan, {"info": saved, "codec": writer.codec})
-        else:
+        if not has_begun(root):
             raise JepaflowError(f"{root} holds no dataset to resume. Start a new one.")
+        root, writer = Path(root), cls.__new__(cls)
+        info = root / "meta" / "info.json"
+        finished = read_json(info) if info.exists() else {"total_episodes": 0}
+        plan = Plan.load(root) if (root / STAGING / "plan.json").exists() else None
+        if plan and finished["total_episodes"] > plan.info["total_episodes"]:
+            plan.discard()  # assembled already: a kill came before its removal
+            plan = None
+        if plan is None:
+            if not str(finished.get("codebase_version", "")).startswith("v3"):
+                raise JepaflowError(f"{root} is not a LeRobot v3.0 dataset. Only those can be appended to.")
+            plan = Plan(root, finished, "libx264")
+            plan.save()
+        for leftover in plan.folder.glob("*.part"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        writer._plan = plan
         return writer
+
+    @property
+    def root(self) -> Path:
+        """Folder of the dataset."""
+        return self._plan.root
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """``info.json`` as far as it is assembled."""
+        return self._plan.info
+
+    def finished(self) -> set[int]:
+        """Indices of the episodes that are safe on disk now, assembled or staged by any process."""
+        return set(range(int(self.info["total_episodes"]))) | set(self._plan.staged())
 
     @property
     def num_episodes(self) -> int:
         """Episodes that are safe on disk."""
-        return self._next
+        return len(self.finished())
 
-    def add_episode(self, rows: Mapping[str, np.ndarray], frames: Mapping[str, Frames], task: str) -> int:
-        """Write one episode; returns its episode index.
-
-        Args:
-            rows: per non-camera feature an array ``(T, *shape)``; ``timestamp`` may be given (seconds), else t/fps.
-            frames: per camera key uint8 frames ``(T, H, W, 3)``, or an iterator of T frames.
-            task: what the robot is told to do.
-
-        Raises:
-            JepaflowError: on a missing or extra key, a wrong shape, a NaN or infinity, or unequal lengths.
-        """
-        length = self._check(rows, frames)
-        index = self._next
-        part = self._staging / f"episode_{index:06d}.part"
-        part.mkdir()
-        try:
-            columns = self._columns(rows, index, length)
-            arrays = [arrow_column(columns[key], self.features[key]) for key in columns]
-            stats = {key: numeric_stats(columns[key]) for key in columns if columns[key].dtype.kind in "fiub"}
-            names = list(columns)
-            for key in self.cameras:
-                camera = _Tap(frames[key], length)
-                if self.features[key]["dtype"] == "video":
-                    count, height, width = encode_video(part / f"{key}.mp4", camera, self.fps, self.codec)
-                else:
-                    arrays.append(_png_column(camera))
-                    names.append(key)
-                    count, (height, width) = camera.count, camera.size
-                self._check_camera(key, count, height, width, length)
-                stats[key] = camera.stats()
-            pq.write_table(pa.Table.from_arrays(arrays, names=names), part / "rows.parquet")
-            _save_meta(part, index, length, task, stats)
-            sync_directory(part)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
-        os.rename(part, self._staging / f"episode_{index:06d}")
-        sync_directory(self._staging)
-        self._next += 1
+    def add_episode(self, rows: Rows, frames: Mapping[str, Frames], task: str) -> int:
+        """Write one episode behind the last one; returns its index. See :func:`stage_episode`."""
+        index = max(self.finished(), default=-1) + 1
+        stage_episode(self.root, index, rows, frames, task)
         return index
-
-    def _check(self, rows: Mapping[str, np.ndarray], frames: Mapping[str, Frames]) -> int:
-        expected = {key for key in self.features if key not in DEFAULT_FEATURES and key not in self.cameras}
-        if missing := sorted((expected - set(rows)) | (set(self.cameras) - set(frames))):
-            raise JepaflowError(
-                f"Episode {self._next}: no values for {', '.join(missing)}. Give every declared feature."
-            )
-        if extra := sorted((set(rows) - expected - {"timestamp"}) | (set(frames) - set(self.cameras))):
-            raise JepaflowError(f"Episode {self._next}: {', '.join(extra)} not declared in the features. Declare it.")
-        lengths = {key: len(value) for key, value in rows.items()}
-        lengths |= {key: len(value) for key, value in frames.items() if isinstance(value, np.ndarray)}
-        if len(set(lengths.values())) != 1 or min(lengths.values()) < 1:
-            raise JepaflowError(f"Episode {self._next}: features differ in length or are empty: {lengths}.")
-        for key, value in rows.items():
-            shape = (len(value), *self.features[key]["shape"])
-            if np.shape(value) not in (shape, shape[:-1] if shape[1:] == (1,) else shape):
-                raise JepaflowError(f"Episode {self._next}: {key} has shape {np.shape(value)}, expected {shape}.")
-            if np.asarray(value).dtype.kind == "f" and not np.isfinite(value).all():
-                frame = int(np.argwhere(~np.isfinite(value))[0][0])
-                raise JepaflowError(f"Episode {self._next}, frame {frame}: {key} is NaN or infinite. Mend the source.")
-        return next(iter(lengths.values()))
-
-    def _check_camera(self, key: str, count: int, height: int, width: int, length: int) -> None:
-        declared = tuple(self.features[key]["shape"])
-        if count != length:
-            raise JepaflowError(f"Episode {self._next}: {count} frames of {key} for {length} rows. Give one per row.")
-        if (height, width, 3) != declared:
-            raise JepaflowError(f"Episode {self._next}: {key} frames are {height}x{width}, declared {declared}.")
-
-    def _columns(self, rows: Mapping[str, np.ndarray], index: int, length: int) -> dict[str, np.ndarray]:
-        columns = {
-            key: np.asarray(rows[key], dtype=None if feature["dtype"] == "string" else feature["dtype"])
-            for key, feature in self.features.items()
-            if key in rows and key != "timestamp"
-        }
-        columns["timestamp"] = np.asarray(rows.get("timestamp", np.arange(length) / self.fps), dtype=np.float32)
-        columns["frame_index"] = np.arange(length, dtype=np.int64)
-        columns["episode_index"] = np.full(length, index, dtype=np.int64)
-        columns["index"] = np.zeros(length, dtype=np.int64)  # global row: known when files are assembled
-        columns["task_index"] = np.zeros(length, dtype=np.int64)
-        return columns
 
     def close(self) -> None:
         """Join the staged episodes into LeRobot's files. The dataset is complete when this returns.
 
         Raises:
-            JepaflowError: when no episode was added.
+            JepaflowError: when there is no episode at all, or one before the last is missing.
         """
-        if not self._staging.exists():
+        if not self._plan.folder.exists():
             return
-        if self._next == 0:
+        if not self.finished():
             raise JepaflowError(f"{self.root}: no episode was added. Add one before closing.")
-        self.info = assemble(self.root, self._staging, self.info)
-        shutil.rmtree(self._staging)
+        info = assemble(self._plan)
+        self._plan.discard()
+        self._plan = Plan(self.root, info, self._plan.codec)
 
     def __enter__(self) -> "DatasetWriter":
         return self
@@ -207,32 +141,3 @@ class DatasetWriter:
     ) -> None:
         if kind is None:
             self.close()
-
-
-class _Tap:
-    """Passes frames on to the encoder, keeping thinned copies of the sampled ones for the statistics."""
-
-    def __init__(self, frames: Frames, length: int) -> None:
-        self._frames, self._wanted = frames, sampled_frames(length)
-        self._kept: list[np.ndarray] = []
-        self.count, self.size = 0, (0, 0)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for frame in self._frames:
-            if self.count in self._wanted:
-                self._kept.append(thin(frame).copy())
-            self.count, self.size = self.count + 1, (frame.shape[0], frame.shape[1])
-            yield frame
-
-    def stats(self) -> Stats:
-        return image_stats(self._kept)
-
-
-def _png_column(frames: Iterable[np.ndarray]) -> pa.Array:
-    cells = [{"bytes": encode_png(frame), "path": f"frame-{number:06d}.png"} for number, frame in enumerate(frames)]
-    return pa.array(cells, type=pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-
-
-def _save_meta(part: Path, index: int, length: int, task: str, stats: Mapping[str, Stats]) -> None:
-    plain = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in stats.items()}
-    write_json(part / "meta.json", {"episode_index": index, "length": length, "task": task, "stats": plain})
