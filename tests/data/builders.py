@@ -66,6 +66,23 @@ def features(cameras: tuple[str, ...] = (TOP,), kind: str = "video") -> dict[str
     return described
 
 
+def event_features(cameras: tuple[str, ...] = (TOP,), kind: str = "video") -> dict[str, dict[str, Any]]:
+    """Those of :func:`features`, and what happens in a frame as a number, a word and a bool."""
+    return features(cameras, kind) | {
+        "event": {"dtype": "int64", "shape": [1]},
+        "event_name": {"dtype": "string", "shape": [1]},
+        "next.done": {"dtype": "bool", "shape": [1]},
+    }
+
+
+def event_rows(episode: int, length: int) -> dict[str, np.ndarray]:
+    """Rows with one grasp at frame 3 and one slip at frame 7 (plus the episode)."""
+    event = np.zeros(length, dtype=np.int64)
+    event[3], event[7 + episode] = 1, 2
+    words = np.array([("", "grasp", "slip")[number] for number in event])
+    return rows(episode, length) | {"event": event, "event_name": words, "next.done": np.arange(length) == length - 1}
+
+
 def make_v3(root: Path, lengths: tuple[int, ...] = LENGTHS, cameras: tuple[str, ...] = (TOP,), **options: Any) -> Path:
     """A v3.0 dataset with all episodes in one file of each kind."""
     kind = options.pop("kind", "video")

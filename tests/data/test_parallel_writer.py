@@ -15,26 +15,7 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.data.doctor import examine
 from jepaflow.data.lerobot import LeRobotDataset
 from jepaflow.data.writer import DatasetWriter, has_begun, stage_episode
-from tests.data.builders import DATA, EPISODES, FPS, TOP, clip, features, frame_seen, rows
-
-EVENTS = ("", "grasp", "slip")
-
-
-def event_features() -> dict[str, dict[str, Any]]:
-    """The features of the other tests, and what happens in a frame as a number, a word and a bool."""
-    return features() | {
-        "event": {"dtype": "int64", "shape": [1]},
-        "event_name": {"dtype": "string", "shape": [1]},
-        "next.done": {"dtype": "bool", "shape": [1]},
-    }
-
-
-def event_rows(episode: int, length: int) -> dict[str, np.ndarray]:
-    """Rows with one grasp at frame 3 and one slip at frame 7 (plus the episode)."""
-    event = np.zeros(length, dtype=np.int64)
-    event[3], event[7 + episode] = 1, 2
-    words = np.array([EVENTS[number] for number in event])
-    return rows(episode, length) | {"event": event, "event_name": words, "next.done": np.arange(length) == length - 1}
+from tests.data.builders import DATA, EPISODES, FPS, TOP, clip, event_features, event_rows, frame_seen
 
 
 def stage(root: Path, episode: int) -> None:
