@@ -74,7 +74,7 @@ class GLRenderer:
     name = "gl"
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        self._context = mujoco.GLContext(MAX_SIZE, MAX_SIZE)
+        self._context = _gl_context()
         self._context.make_current()
         self._gl = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._gl)
@@ -110,6 +110,15 @@ class GLRenderer:
         mujoco.mjr_readPixels(sheet, None, mujoco.MjrRect(0, 0, columns * size, rows * size), self._gl)
         tiles = sheet.reshape(rows, size, columns, size, 3)[:, ::-1].transpose(0, 2, 1, 3, 4)  # GL's rows go upwards
         return np.ascontiguousarray(tiles.reshape(-1, size, size, 3)[: len(cameras)])
+
+
+def _gl_context() -> Any:
+    """Return an offscreen context: EGL on Linux even if MuJoCo was imported before the choice could be made."""
+    if os.environ.get("MUJOCO_GL") == "egl":
+        from mujoco.egl import GLContext
+
+        return GLContext(MAX_SIZE, MAX_SIZE)
+    return mujoco.GLContext(MAX_SIZE, MAX_SIZE)
 
 
 class RayRenderer:

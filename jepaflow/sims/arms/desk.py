@@ -136,6 +136,7 @@ def _extras(spec: mujoco.MjSpec, layout: Layout) -> None:
 @cache
 def _compiled(arm: Arm, layout: Layout, mjcf: Path | None) -> mujoco.MjModel:
     spec = mujoco.MjSpec()
+    spec.compiler.degree = False
     spec.option.timestep = TIMESTEP
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC

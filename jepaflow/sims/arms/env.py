@@ -84,7 +84,8 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._camera_ids = [self.desk.model.camera(camera).id for camera in self.cameras]
         limits = self.desk.model.actuator_ctrlrange[self.desk.motors]
         ends = np.sort(self.arm.to_lerobot(limits.T), axis=0).astype(np.float32)
-        self.action_space = gymnasium.spaces.Box(ends[0], ends[1], dtype=np.float32)
+        self.low, self.high = ends
+        self.action_space = gymnasium.spaces.Box(self.low, self.high, dtype=np.float32)
         picture = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         spaces: dict[str, gymnasium.spaces.Space[Any]] = {
             "pixels" if i == 0 else camera: picture for i, camera in enumerate(self.cameras)
@@ -130,7 +131,7 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             )
         if not np.isfinite(values).all():
             raise JepaflowError(f"the action {values.tolist()} is not finite. Give joint targets in degrees.")
-        values = np.clip(values, self.action_space.low, self.action_space.high)
+        values = np.clip(values, self.low, self.high)
         self.desk.data.ctrl[self.desk.motors] = self.arm.to_radians(values)
         mujoco.mj_step(self.desk.model, self.desk.data, SUBSTEPS)
         self._round()
@@ -179,7 +180,7 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def still_action(self) -> Float32[np.ndarray, " 6"]:
         """Return the do-nothing action: the targets as they are."""
         values = self.arm.to_lerobot(self.desk.data.ctrl[self.desk.motors]).astype(np.float32)
-        return np.asarray(np.clip(values, self.action_space.low, self.action_space.high))
+        return np.asarray(np.clip(values, self.low, self.high))
 
     def set_goal(self, state: np.ndarray) -> None:
         """Make the places in another simulator state the goal: the fingertips' for `reach`, else all cubes'."""

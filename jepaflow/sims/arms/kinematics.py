@@ -90,13 +90,20 @@ class Kinematics:
         assert best is not None
         return best
 
+    def grasp(self, position: np.ndarray, joints: np.ndarray, yaw: float, weight: float = 0.12) -> tuple[Solution, float]:
+        """Return the best solution of the four jaw yaws that fit a square, and its yaw (rad)."""
+        found = []
+        for turn in range(4):
+            way = yaw + turn * np.pi / 2
+            solution = self.solve(position, joints, way, weight)
+            cost = 0.2 * abs(solution.joints[4] - joints[4]) + 1000 * solution.error + 20 * solution.tilt
+            found.append((cost, turn, solution, way))
+        _, _, solution, way = min(found, key=lambda entry: entry[:2])
+        return solution, way
+
     def _turning(self, turn: np.ndarray, yaw: float | None) -> np.ndarray:
         """Return the rotation (world axis times angle, first order) that points down and lies along the yaw."""
         wish = np.cross(turn[:, 2], (0.0, 0.0, 1.0))  # the site's z looks away from the table
         if yaw is not None:
-            along = np.array([np.cos(yaw), np.sin(yaw), 0.0])
-            across = np.cross(turn[:, 0], along)
-            if turn[:, 0] @ along < 0:  # either end of the opening serves
-                across = -across
-            wish = wish + np.array([0.0, 0.0, across[2]])
+            wish[2] += (yaw - np.arctan2(turn[1, 0], turn[0, 0]) + np.pi) % (2 * np.pi) - np.pi
         return np.asarray(wish)

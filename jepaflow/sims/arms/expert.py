@@ -1,0 +1,268 @@
+"""Scripted experts for the arm tasks: they read the simulator's state, try a few times, and end.
+
+An expert is a generator (see `script`) wrapped so that `act()` gives LeRobot actions. Ornstein-Uhlenbeck noise is added
+to the body joints' targets and what was sent is what is recorded. With a chance that the caller sets, an attempt is
+spoilt on purpose: the grasp misses, the cube is dropped on the way, or the grip gives way until it slips; the next
+attempt mends it. So the data hold failures and recoveries, labelled (`events`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.sims.arms.env import ArmEnv
+from jepaflow.sims.arms.script import CARRY, LOOSE, STRICT, Hand, Targets
+from jepaflow.sims.arms.tasks import Sort
+
+SPOILS = ("miss", "drop", "slip")
+
+
+@dataclass(frozen=True)
+class ArmExpertConfig:
+    """How an expert behaves."""
+
+    noise: float = 0.0
+    """Standard deviation of the noise on body joint targets, rad."""
+    noise_steps: float = 15.0
+    """Its time constant, control steps."""
+    spoil: float = 0.0
+    """Chance that an attempt is spoilt on purpose."""
+    pace: float = 1.0
+    """Stretches the motions: 1.3 is slower."""
+    tries: int = 4
+    """Attempts per object."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be acted."""
+        if self.noise < 0 or self.noise_steps < 1 or not 0 <= self.spoil <= 1 or self.pace <= 0 or self.tries < 1:
+            raise JepaflowError(
+                "an arm expert needs noise >= 0, noise_steps >= 1, spoil in 0..1, pace > 0, tries >= 1. Mend its settings."
+            )
+
+
+class Noise:
+    """Ornstein-Uhlenbeck noise on the five body joints, rad; the gripper stays sure."""
+
+    def __init__(self, rng: np.random.Generator, deviation: float, steps: float) -> None:
+        self._rng, self._deviation = rng, deviation
+        self._keep = 1.0 - 1.0 / steps
+        self._now = np.zeros(6)
+
+    def next(self) -> np.ndarray:
+        """Return the noise of this control step, (6,)."""
+        kick = self._deviation * math.sqrt(1.0 - self._keep**2) * self._rng.standard_normal(6)
+        self._now = self._keep * self._now + kick
+        self._now[5] = 0.0
+        return self._now
+
+
+class ArmExpert:
+    """Does the environment's task.
+
+    Args:
+        env: the world, just reset.
+        rng: the only source of randomness.
+        config: noise, deliberate failures, pace.
+    """
+
+    def __init__(self, env: ArmEnv, rng: np.random.Generator, config: ArmExpertConfig | None = None) -> None:
+        self.env, self.rng, self.config = env, rng, config or ArmExpertConfig()
+        self.hand = Hand(env, rng)
+        self.hand.pace = self.config.pace
+        self.done = False
+        """Whether the script has come to its end; `act` then holds still."""
+        self.tries = 0
+        """Attempts so far."""
+        self._noise = Noise(rng, self.config.noise, self.config.noise_steps)
+        self._plan = self.script()
+
+    @property
+    def phase(self) -> str:
+        """Return what the expert is doing now."""
+        return self.hand.phase
+
+    def act(self) -> Float32[np.ndarray, " 6"]:
+        """Return the next action in LeRobot's units."""
+        target = next(self._plan, None)
+        if target is None:
+            self.done, target = True, self.hand.target
+        values = self.env.arm.to_lerobot(target + self._noise.next())
+        return np.clip(values, self.env.low, self.env.high).astype(np.float32)
+
+    def script(self) -> Targets:
+        """Return the script of the environment's task."""
+        scripts: dict[str, Callable[[], Targets]] = {
+            "reach": self._reach,
+            "push": self._push,
+            "lift": self._lift,
+            "pick_place": self._pick_place,
+            "sort": self._sort,
+            "stack": self._stack,
+        }
+        return scripts[self.env.rules.name]()
+
+    # Scripts ----------------------------------------------------------------------------------------------------------
+
+    def _reach(self) -> Targets:
+        ball, hand = self.env.desk.place("marker").copy(), self.hand
+        for self.tries in range(1, self.config.tries + 1):
+            hand.phase = "approach"
+            yield from hand.reach(ball, 30, None, LOOSE)
+            yield from hand.wait(6)
+            if self.env.rules.success(self.env.desk, self.env.scene):
+                return
+
+    def _lift(self) -> Targets:
+        held = yield from self._pick(0)
+        if held:
+            yield from self.hand.wait(10)
+
+    def _pick_place(self) -> Targets:
+        yield from self._bring(0, self._into_bin(0))
+        yield from self.hand.home()
+
+    def _sort(self) -> Targets:
+        rules = self.env.rules
+        assert isinstance(rules, Sort)
+        filled = [0, 0]
+        for _ in range(2 * self.env.scene.cubes):
+            left = rules.left_over(self.env.desk, self.env.scene)
+            if not left:
+                break
+            cube = min(left, key=lambda i: float(self.env.desk.cube(i)[0]))  # nearest the arm first: it stands free
+            target = rules.target(cube)
+            yield from self._bring(cube, self._into_bin(target, filled[target]))
+            filled[target] += 1
+        yield from self.hand.home()
+
+    def _stack(self) -> Targets:
+        desk, hand = self.env.desk, self.hand
+        for self.tries in range(1, self.config.tries + 1):
+            held = yield from self._pick(0, tries=1)
+            if held:
+                under = desk.cube(1).copy()
+                top = under[2] + desk.cube_half(0) + desk.cube_half(1)
+                yaw = self._square_to(desk.cube_yaw(1))
+                yield from hand.carry(under, top + 0.05)
+                sag = hand.solver.forward(hand.target)[0] - desk.cube(0)  # where the cube really hangs in the jaws
+                for height in (0.02, 0.004):
+                    yield from hand.reach(under + [*sag[:2], 0] + [0, 0, top - under[2] + sag[2] + height], 12, yaw)
+                yield from hand.wait(3)
+                yield from hand.release(10)
+                yield from hand.lift(0.06, 12)
+            if self.env.rules.success(desk, self.env.scene):
+                break
+        yield from hand.home()
+
+    def _push(self) -> Targets:
+        desk, hand = self.env.desk, self.hand
+        goal = desk.place("marker")[:2].copy()
+        for self.tries in range(1, self.config.tries + 1):
+            yield from self._sweep(goal, near=0.006)
+            yield from hand.lift(0.07, 10)
+            if self.env.rules.success(desk, self.env.scene):
+                break
+        yield from hand.home()
+
+    # Parts ------------------------------------------------------------------------------------------------------------
+
+    def _sweep(self, goal: np.ndarray, near: float) -> Targets:
+        """Set the closed gripper down behind the cube and push it towards `goal`, looking after each small step."""
+        desk, hand, arm = self.env.desk, self.hand, self.env.arm
+        cube, half = desk.cube(0)[:2].copy(), desk.cube_half(0)
+        way = (goal - cube) / max(1e-6, float(np.hypot(*(goal - cube))))
+        yaw = math.atan2(way[1], way[0]) + math.pi / 2  # the jaws lie across the way
+        behind, height = cube - way * (half * 1.5 + 0.022), max(0.008, 0.7 * half)
+        hand.phase = "approach"
+        yield from hand.grip(arm.squeeze, 6)
+        hover = hand.solver.grasp(np.array([*behind, 0.075]), hand.target, yaw)
+        hover[0].joints[5] = hand.target[5]
+        yield from hand.to(hover[0].joints, 22)
+        yield from hand.reach(np.array([*behind, height]), 12, hover[1])
+        hand.phase = "push"
+        tip = behind.copy()
+        for _ in range(60):
+            cube = desk.cube(0)[:2]
+            away = goal - cube
+            if np.hypot(*away) < near or (away @ way) < -0.01:
+                break
+            way_now = away / max(1e-6, float(np.hypot(*away)))
+            contact = cube - way_now * (half + 0.004)
+            tip = tip + np.clip(0.5 * (contact - tip) @ np.array([-way[1], way[0]]), -0.003, 0.003) * np.array([-way[1], way[0]])
+            tip = tip + 0.006 * way
+            if np.hypot(*(tip - cube)) > 0.08:
+                break
+            yield from hand.reach(np.array([*tip, height]), 2, hover[1])
+
+    def _pick(self, cube: int, tries: int | None = None) -> Generator[np.ndarray, None, bool]:
+        """Grasp and lift; return whether the cube is held."""
+        hand = self.hand
+        for attempt in range(tries or self.config.tries):
+            if tries is None:
+                self.tries = attempt + 1
+            spoil = self._spoilt()
+            angle = self.rng.uniform(-math.pi, math.pi)
+            away = 2.2 * self.env.desk.cube_half(cube) * np.array([math.cos(angle), math.sin(angle), 0.0])
+            yield from hand.grasp(cube, away if spoil == "miss" else None)
+            yield from hand.lift()
+            if hand.holds(cube):
+                return True
+            hand.phase = "missed"
+            yield from hand.grip(self.env.arm.release, 6)
+        return False
+
+    def _bring(self, cube: int, place: np.ndarray) -> Targets:
+        """Bring a cube to above a place and let it go there, in a few attempts."""
+        hand = self.hand
+        for self.tries in range(1, self.config.tries + 1):
+            spoil = self._spoilt()
+            held = yield from self._pick(cube, tries=1)
+            if held:
+                yield from self._on_the_way(hand.carry(place, CARRY + 0.02), cube, spoil)
+                if hand.holds(cube):
+                    yield from hand.reach(np.array([place[0], place[1], place[2]]), 8, None, LOOSE)
+                    yield from hand.release()
+                    yield from hand.lift(0.04, 8)
+                    return
+                hand.phase = "recover"
+                yield from hand.grip(self.env.arm.release, 4)
+
+    def _on_the_way(self, motion: Targets, cube: int, spoil: str | None) -> Targets:
+        """Carry; a spoilt carry opens the gripper at once (drop) or little by little (slip) at a drawn moment."""
+        steps, hand = list(motion), self.hand
+        moment = int(self.rng.uniform(0.3, 0.8) * len(steps))
+        opening = self.env.arm.squeeze
+        for t, target in enumerate(steps):
+            if spoil in ("drop", "slip") and t >= moment:
+                hand.phase = "carry" if spoil == "drop" else "loosen"
+                wide = self.env.arm.release
+                opening = wide if spoil == "drop" else opening + 0.04 * (wide - self.env.arm.squeeze)
+                target[5] = opening
+                hand.target[5] = opening
+            yield target
+            if not hand.holds(cube):
+                hand.target = target
+                return
+
+    def _spoilt(self) -> str | None:
+        return str(self.rng.choice(SPOILS)) if self.rng.random() < self.config.spoil else None
+
+    def _into_bin(self, which: int, filled: int = 0) -> np.ndarray:
+        """Return where to let go above a bin: the middle, or beside what is in it already."""
+        desk = self.env.desk
+        centre = desk.place(f"bin{which}").copy()
+        if self.env.rules.layout.bins > 1:
+            centre[0] += (-1.0 if filled % 2 == 0 else 1.0) * 0.45 * self.env.arm.workplace.bin_half
+        return centre + [0, 0, 2.2 * self.env.arm.workplace.cube + 0.03]
+
+    def _square_to(self, yaw: float) -> float:
+        """Return the jaw yaw nearest to the present one that is square to a cube."""
+        turn = self.hand.solver.forward(self.hand.target)[1]
+        now = math.atan2(turn[1, 0], turn[0, 0])
+        return yaw + round((now - yaw) / (math.pi / 2)) * math.pi / 2
