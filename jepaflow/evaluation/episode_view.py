@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -113,8 +114,10 @@ def event_columns(features: Mapping[str, Feature]) -> list[str]:
     ]
 
 
-def find_events(columns: Mapping[str, np.ndarray]) -> tuple[Event, ...]:
-    """Return where the columns (each (T,) or (T, 1)) change to something.
+def find_events(
+    columns: Mapping[str, np.ndarray], labels: Mapping[str, Sequence[str]] | None = None
+) -> tuple[Event, ...]:
+    """Return where the columns (each (T,) or (T, 1)) change to something; `labels` are the words for 0, 1, 2, ...
 
     Nothing, zero, false and "" are quiet: a column that falls back to them begins no event. A number that is the same
     throughout is a label and no event; one that changes at most rows is a measurement.
@@ -130,11 +133,19 @@ def find_events(columns: Mapping[str, np.ndarray]) -> tuple[Event, ...]:
             continue
         for t in [0, *changes]:
             if values[t] and values[t] == values[t]:  # a NaN stands for nothing
-                word = values[t] if text else _number_word(key, values[t])
+                word = values[t] if text else _number_word(key, values[t], (labels or {}).get(key, ()))
                 events.append(Event(t, " ".join(word.split())[:MOST_TEXT]))
     return tuple(sorted(events, key=lambda event: event.frame))
 
 
-def _number_word(key: str, value: float) -> str:
+def event_labels(features: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The words for whole numbers, from the "labels" entries of features in LeRobot's form."""
+    found = {key: feature.get("labels") for key, feature in features.items()}
+    return {key: [str(word) for word in words] for key, words in found.items() if isinstance(words, list | tuple)}
+
+
+def _number_word(key: str, value: float | int, labels: Sequence[str]) -> str:
     name = key.rsplit(".", 1)[-1]
+    if not isinstance(value, bool) and float(value).is_integer() and 0 < value < len(labels):
+        return labels[int(value)].replace("_", " ")
     return name if value is True else f"{name} {value:g}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ LEGEND, TIMELINE, LABELS, ROW = 26, 34, 34, 104
 """Heights in px: the legend, the timeline with its tick labels, the events' names above it, a row of panels."""
 LEFT, RIGHT, BETWEEN, TITLE, TICKS = 52, 16, 52, 17, 20
 MOST_PANELS = 42
+
+Box = tuple[float | int, float | int, float | int, float | int]
+"""Left, top, width and height in px, from the upper left corner."""
 
 
 class TracePlate:
@@ -72,8 +76,9 @@ class TracePlate:
             self._lines.append((slice(self.height - int(extent.y1), self.height - int(extent.y0)), columns_at))
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
-    def _axes(self, figure: Any, left: float, top: float, width: float, height: float) -> Any:
-        """Axes at a place counted in px from the upper left corner."""
+    def _axes(self, figure: Any, box: Box) -> Any:
+        """Axes in a box."""
+        left, top, width, height = box
         w, h = self.width, self.height
         axes = figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
         axes.tick_params(labelsize=6.5, length=2, pad=1.5, colors=FAINT, labelcolor=INK)
@@ -82,7 +87,7 @@ class TracePlate:
             spine.set_color(FAINT)
         return axes
 
-    def _box(self, place: int, columns: int, top: int) -> tuple[float, float, float, float]:
+    def _box(self, place: int, columns: int, top: int) -> Box:
         width = (self.width - LEFT - RIGHT - BETWEEN * (columns - 1)) / columns
         row, column = divmod(place, columns)
         return LEFT + column * (width + BETWEEN), top + row * ROW + TITLE, width, ROW - TITLE - TICKS
@@ -120,7 +125,7 @@ class TracePlate:
 
     def _timeline(self, figure: Any, view: EpisodeView, top: int) -> Any:
         """A bar over the whole width with the time in seconds and the events' names above it."""
-        axes = self._axes(figure, LEFT, top, self.width - LEFT - RIGHT, TIMELINE - TICKS - 4)
+        axes = self._axes(figure, (LEFT, top, self.width - LEFT - RIGHT, TIMELINE - TICKS - 4))
         last = max(view.length - 1, 1) / view.fps
         axes.set_xlim(0, last)
         axes.set_ylim(0, 1)
@@ -147,13 +152,13 @@ class TracePlate:
     def _panel(
         self,
         figure: Any,
-        box: tuple[float, float, float, float],
+        box: Box,
         trace: Trace,
         view: EpisodeView,
         times: np.ndarray,
         lowest: bool,
     ) -> Any:
-        axes = self._axes(figure, *box)
+        axes = self._axes(figure, box)
         values = []
         for series, colour, style in ((trace.state, STATE, "-"), (trace.action, ACTION, "--")):
             if series is not None:
@@ -216,12 +221,12 @@ def _scale(axes: Any, values: np.ndarray) -> None:
     axes.set_yticks(ticks, _tick_words(ticks))
 
 
-def _tick_words(ticks: list[float]) -> list[str]:
+def _tick_words(ticks: Sequence[float | int]) -> list[str]:
     """Tick labels that differ from each other and fit into the margin."""
     if len(ticks) < 2:
         return [f"{t:.4g}" for t in ticks]
     step, largest = ticks[1] - ticks[0], max(abs(t) for t in ticks)
-    ticks = [0.0 if abs(t) < step / 2 else t for t in ticks]
+    ticks = [0.0 if abs(t) < step / 2 else float(t) for t in ticks]
     digits = max(0, -math.floor(math.log10(step) + 1e-6))
     if largest < 1e5 and digits <= 4:
         return [f"{t:.{digits}f}" for t in ticks]

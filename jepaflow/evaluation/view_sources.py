@@ -18,7 +18,7 @@ from jepaflow.data.lerobot import LeRobotDataset
 from jepaflow.data.names import flat_names
 from jepaflow.data.types import Camera, Dataset, Episode, Feature, compact, short_name
 from jepaflow.data.videofolder import VideoFolder
-from jepaflow.evaluation.episode_view import EpisodeView, event_columns, find_events, find_traces
+from jepaflow.evaluation.episode_view import EpisodeView, event_columns, event_labels, find_events, find_traces
 from jepaflow.sims.collect import CollectConfig, features, record_episode
 from jepaflow.sims.registry import WORLDS, find_world
 
@@ -111,6 +111,7 @@ def _dataset_view(dataset: Dataset, name: str, episode: Episode, cameras: list[C
     length = len(next(iter(rows.values()))) if rows else episode.length
     traces, units = find_traces(dataset.features, rows)
     keys = event_columns(dataset.features)
+    labels = event_labels(dataset.info["features"]) if isinstance(dataset, LeRobotDataset) else {}
     by_name = {camera.name: camera for camera in cameras}
 
     def pictures(camera: str, only: np.ndarray | None) -> Iterator[np.ndarray | None]:
@@ -136,7 +137,7 @@ def _dataset_view(dataset: Dataset, name: str, episode: Episode, cameras: list[C
         pictures=pictures,
         traces=traces,
         units=units,
-        events=find_events(_event_values(dataset, episode, rows, keys)),
+        events=find_events(_event_values(dataset, episode, rows, keys), labels),
         eventful=bool(keys),
     )
 
@@ -173,6 +174,7 @@ def world_views(name: str, choice: Choice) -> Iterator[EpisodeView]:
     entry = find_world(name)
     config = CollectConfig(env=name, seed=choice.seed, image_size=choice.image_size)
     world = entry.make(choice.image_size)
+    written = features(entry, world)
     described = {
         key: Feature(
             key,
@@ -181,13 +183,13 @@ def world_views(name: str, choice: Choice) -> Iterator[EpisodeView]:
             flat_names(feature.get("names"), int(np.prod(feature["shape"]))),
             str(feature.get("unit") or "unknown"),
         )
-        for key, feature in features(entry, world).items()
+        for key, feature in written.items()
         if feature["dtype"] not in ("video", "image")
     }
     names: tuple[str, ...] = getattr(world, "cameras", None) or (world.camera,)
     cameras = [Camera(camera, camera, choice.image_size, choice.image_size) for camera in names]
     picked = tuple(camera.name for camera in _pick_cameras(name, cameras, choice))
-    keys = event_columns(described)
+    keys, labels = event_columns(described), event_labels(written)
     for index in choice.episodes if choice.episodes is not None else range(choice.count):
         rows, recorded = _record(entry, world, config, index)
         traces, units = find_traces(described, rows)
@@ -201,7 +203,7 @@ def world_views(name: str, choice: Choice) -> Iterator[EpisodeView]:
             pictures=_in_memory(recorded),
             traces=traces,
             units=units,
-            events=find_events({key: rows[key] for key in keys if key in rows}),
+            events=find_events({key: rows[key] for key in keys if key in rows}, labels),
             eventful=bool(keys),
         )
 
