@@ -43,6 +43,7 @@ DISTRACTORS = 3
 LIGHT = (0.30, 0.20, 1.20)
 """Where the lamp hangs, m."""
 LIGHT_LEVEL = 0.5
+SKY = (0.55, 0.60, 0.66)
 MARKER = (0.10, 0.62, 0.28)
 
 
@@ -72,7 +73,16 @@ def _surroundings(spec: mujoco.MjSpec, arm: Arm) -> None:
     spec.visual.headlight.ambient = [0.34, 0.34, 0.34]
     spec.visual.headlight.diffuse = [0.30, 0.30, 0.30]
     spec.visual.headlight.specular = [0.0, 0.0, 0.0]
-    spec.visual.rgba.haze = [0.55, 0.60, 0.66, 1.0]
+    spec.visual.rgba.haze = rgba(SKY)  # what the ray renderer draws where there is nothing
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
+        rgb1=list(SKY),
+        rgb2=list(SKY),
+        width=8,
+        height=48,
+    )
     world = spec.worldbody
     world.add_geom(
         name="table", type=PLANE, size=[1.5, 1.5, 0.1], rgba=rgba(TABLE), group=SEEN, friction=[1, 0.005, 0.0001]

@@ -194,7 +194,9 @@ class ArmExpert:
                 break
             way_now = away / max(1e-6, float(np.hypot(*away)))
             contact = cube - way_now * (half + 0.004)
-            tip = tip + np.clip(0.5 * (contact - tip) @ np.array([-way[1], way[0]]), -0.003, 0.003) * np.array([-way[1], way[0]])
+            tip = tip + np.clip(0.5 * (contact - tip) @ np.array([-way[1], way[0]]), -0.003, 0.003) * np.array(
+                [-way[1], way[0]]
+            )
             tip = tip + 0.006 * way
             if np.hypot(*(tip - cube)) > 0.08:
                 break

@@ -90,7 +90,9 @@ class Kinematics:
         assert best is not None
         return best
 
-    def grasp(self, position: np.ndarray, joints: np.ndarray, yaw: float, weight: float = 0.12) -> tuple[Solution, float]:
+    def grasp(
+        self, position: np.ndarray, joints: np.ndarray, yaw: float, weight: float = 0.12
+    ) -> tuple[Solution, float]:
         """Return the best solution of the four jaw yaws that fit a square, and its yaw (rad)."""
         found = []
         for turn in range(4):

@@ -61,9 +61,7 @@ class Hand:
         for _ in range(steps):
             yield self.target.copy()
 
-    def reach(
-        self, position: np.ndarray, steps: int, yaw: float | None = None, weight: float = STRICT
-    ) -> Targets:
+    def reach(self, position: np.ndarray, steps: int, yaw: float | None = None, weight: float = STRICT) -> Targets:
         """Bring the fingertips to a point (m), the gripper as it is."""
         goal = self.solver.solve(position, self.target, yaw, weight).joints
         goal[5] = self.target[5]
