@@ -1,6 +1,7 @@
 """Checks of pictures: undecodable, black or frozen frames, cameras that show the same, pictures that lag the rows.
 
-Frames are decoded once, forward, and shrunk to thumbnails of 32 pixels; only a few numbers per frame are kept.
+Frames are decoded once, forward, and shrunk to thumbnails of 32 pixels. A thumbnail is compared with the one before and
+forgotten: four numbers per frame are kept, so an episode of any length fits in memory.
 """
 
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ class FrameChecks:
     def add(self, episode: Episode, rows: Mapping[str, np.ndarray] | None, found: Collector) -> None:
         """Decode and check one episode."""
         speed = self._speed(rows)
-        samples: dict[str, np.ndarray] = {}
+        samples: dict[str, list[np.ndarray]] = {}
         for camera in self.dataset.cameras:
             place: dict[str, Any] = {"file": _file(self.dataset, episode, camera), "episode": episode.index}
             place["subject"] = camera.key
@@ -46,37 +47,35 @@ class FrameChecks:
                 if sentence:
                     fix = "jepaflow pairs by nearest time then; restore the video or drop the episode."
                     found.add("error", "frame-count", f"There are {sentence}.", fix, **place)
-                thumbnails, bad = self._decode(episode, camera)
+                strip = self._decode(episode, camera)
             except JepaflowError as error:
                 code = "images-missing" if camera.kind == "image" else "video-unreadable"
                 found.add("error", code, str(error), "Restore the file or drop the episode.", **place)
                 continue
-            if bad:
-                sentence = f"{len(bad)} {camera.name} frames cannot be decoded: {compact(bad)}."
+            if strip.bad:
+                sentence = f"{len(strip.bad)} {camera.name} frames cannot be decoded: {compact(strip.bad)}."
                 fix = "Restore the file, or convert with --on-damage drop (or keep)."
-                found.add("error", "decode-error", sentence, fix, frame=bad[0], severity=len(bad), **place)
-            if len(thumbnails) == 0:
+                severity = len(strip.bad)
+                found.add("error", "decode-error", sentence, fix, frame=strip.bad[0], severity=severity, **place)
+            if len(strip) == 0:
                 continue
-            samples[camera.key] = thumbnails[np.linspace(0, len(thumbnails) - 1, _SHARED_FRAMES).astype(int)]
-            self._check_black(camera, thumbnails, place, found)
-            self._check_frozen(camera, thumbnails, speed, place, found)
-            if speed is not None and len(speed) == len(thumbnails) and not bad:
-                self._add_motion(thumbnails, speed)
+            samples[camera.key] = strip.samples
+            self._check_black(camera, strip, place, found)
+            self._check_frozen(camera, strip, speed, place, found)
+            if speed is not None and len(speed) == len(strip) and not strip.bad:
+                self._add_motion(strip, speed)
         keys = sorted(samples)
         for number, one in enumerate(keys):
             for other in keys[number + 1 :]:
-                difference = float(np.abs(samples[one] - samples[other]).mean())
+                pairs = list(zip(samples[one], samples[other]))
+                difference = float(np.mean([np.abs(first - second).mean() for first, second in pairs]))
                 self._differences.setdefault((one, other), []).append(difference)
 
-    def _decode(self, episode: Episode, camera: Camera) -> tuple[np.ndarray, list[int]]:
-        thumbnails: list[np.ndarray] = []
-        bad: list[int] = []
-        for number, frame in enumerate(self.dataset.frames_or_none(episode, camera, _THUMBNAIL)):
-            if frame is None:
-                bad.append(number)
-                frame = thumbnails[-1] if thumbnails else np.zeros((32, 32, 3), np.float32)
-            thumbnails.append(frame.astype(np.float32))
-        return np.array(thumbnails), bad
+    def _decode(self, episode: Episode, camera: Camera) -> "_Strip":
+        strip = _Strip(episode.length)
+        for frame in self.dataset.frames_or_none(episode, camera, _THUMBNAIL):
+            strip.add(frame)
+        return strip
 
     def _speed(self, rows: Mapping[str, np.ndarray] | None) -> np.ndarray | None:
         """How much the state changes into each row, relative to its range, shape (T,); None without a state."""
@@ -90,13 +89,11 @@ class FrameChecks:
         change = np.abs(np.diff(state, axis=0, prepend=state[:1])) / np.maximum(spread, 1e-9)
         return np.asarray(np.where(spread > 1e-9, change, 0).max(axis=1))
 
-    def _check_black(self, camera: Camera, thumbnails: np.ndarray, place: dict[str, Any], found: Collector) -> None:
-        black = np.flatnonzero(
-            (thumbnails.mean(axis=(1, 2, 3)) < _BLACK) & (thumbnails.std(axis=(1, 2, 3)) < _BLACK / 2)
-        )
+    def _check_black(self, camera: Camera, strip: "_Strip", place: dict[str, Any], found: Collector) -> None:
+        black = np.flatnonzero((np.array(strip.mean) < _BLACK) & (np.array(strip.std) < _BLACK / 2))
         if not len(black):
             return
-        count, total = len(black), len(thumbnails)
+        count, total = len(black), len(strip)
         if count == total:
             sentence, level = f"All {total} {camera.name} frames are black.", "error"
         else:
@@ -108,14 +105,13 @@ class FrameChecks:
         found.add(level, "black-frames", sentence, fix, frame=int(black[0]), severity=count, **place)
 
     def _check_frozen(
-        self, camera: Camera, thumbnails: np.ndarray, speed: np.ndarray | None, place: dict[str, Any], found: Collector
+        self, camera: Camera, strip: "_Strip", speed: np.ndarray | None, place: dict[str, Any], found: Collector
     ) -> None:
-        if len(thumbnails) < 3:
+        if len(strip) < 3:
             return
-        change = np.abs(np.diff(thumbnails, axis=0))
         # The largest change counts too: a small object moving over a plain background hardly moves the mean.
-        still = (change.mean(axis=(1, 2, 3)) < _FROZEN) & (change.max(axis=(1, 2, 3)) < _FROZEN_PEAK)
-        if speed is not None and len(speed) == len(thumbnails):
+        still = (np.array(strip.change) < _FROZEN) & (np.array(strip.peak) < _FROZEN_PEAK)
+        if speed is not None and len(speed) == len(strip):
             # A picture may stand still when the robot does; frozen is one that stands still while the robot moves.
             still &= speed[1:] > 0.002
         share, run, start = float(still.mean()), *_longest_run(still)
@@ -128,8 +124,8 @@ class FrameChecks:
             fix = "The camera or its driver stalled; drop the episode if the run is long."
             found.add("warning", "frozen-frames", sentence, fix, frame=start, severity=run, **place)
 
-    def _add_motion(self, thumbnails: np.ndarray, speed: np.ndarray) -> None:
-        energy = np.abs(np.diff(thumbnails, axis=0)).mean(axis=(1, 2, 3))
+    def _add_motion(self, strip: "_Strip", speed: np.ndarray) -> None:
+        energy = np.array(strip.change)
         reach = self._lag_range
         if len(energy) < 4 * reach or energy.std() < 0.05 or speed[1:].std() < 1e-6:
             return
@@ -160,6 +156,39 @@ class FrameChecks:
                 )
                 fix = "Frames and rows are shifted against each other: record again or shift them back."
                 found.add("warning", "misaligned", sentence, fix)
+
+
+class _Strip:
+    """What is kept of one camera's thumbnails in one episode of about ``length`` frames."""
+
+    def __init__(self, length: int) -> None:
+        self.mean, self.std = list[float](), list[float]()  # grey levels of every frame
+        self.change, self.peak = list[float](), list[float]()  # into every frame but the first: mean and largest
+        self.samples: list[np.ndarray] = []  # of about _SHARED_FRAMES moments, the same ones for every camera
+        self.bad: list[int] = []
+        self._last: np.ndarray | None = None
+        self._wanted = set(np.linspace(0, max(length, 1) - 1, _SHARED_FRAMES).astype(int).tolist())
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def add(self, frame: np.ndarray | None) -> None:
+        """Take in the next thumbnail ``(32, 32, 3)``; one that cannot be decoded counts as the one before."""
+        last = self._last
+        if frame is None:
+            self.bad.append(len(self))
+            now = np.zeros((32, 32, 3), np.float32) if last is None else last
+        else:
+            now = frame.astype(np.float32)
+        if last is not None:
+            difference = np.abs(now - last)
+            self.change.append(float(difference.mean()))
+            self.peak.append(float(difference.max()))
+        if len(self) in self._wanted:
+            self.samples.append(now)
+        self.mean.append(float(now.mean()))
+        self.std.append(float(now.std()))
+        self._last = now
 
 
 def _longest_run(mask: np.ndarray) -> tuple[int, int]:

@@ -18,7 +18,10 @@ def read_rows(dataset: LeRobotDataset, episode: Episode, found: Collector) -> Ro
     """The rows of an episode, or None (with a finding) when they cannot be read."""
     file = _name(dataset, episode)
     try:
-        return dataset.rows(episode)
+        rows = dataset.rows(episode)
+        if not rows:
+            raise JepaflowError(f"Episode {episode.index}: {file} holds no column of numbers.")
+        return rows
     except JepaflowError as error:
         elsewhere = _find_elsewhere(dataset, episode) if "holds no row" in str(error) else None
         if elsewhere is not None:
@@ -74,28 +77,31 @@ def _check_columns(dataset: LeRobotDataset, episode: Episode, rows: Rows, found:
 
 
 def _check_indices(dataset: LeRobotDataset, episode: Episode, rows: Rows, found: Collector, file: str) -> None:
-    count = len(next(iter(rows.values())))
     place: dict[str, Any] = {"file": file, "episode": episode.index}
-    if "frame_index" in rows and not np.array_equal(rows["frame_index"].ravel(), np.arange(count)):
-        frame = int(np.flatnonzero(rows["frame_index"].ravel() != np.arange(count))[0])
-        sentence = (
-            f"frame_index does not count 0, 1, 2, ...: row {frame} says {int(rows['frame_index'].ravel()[frame])}."
-        )
+    columns = {key: rows[key].ravel() for key in ("frame_index", "episode_index", "index", "task_index") if key in rows}
+    for key in [key for key, values in columns.items() if not np.isfinite(values).all()]:
+        frame = int(np.flatnonzero(~np.isfinite(columns.pop(key)))[0])
+        sentence = f"{key} is null in some rows."
+        found.add("error", "null-index", sentence, "Rewrite the column.", frame=frame, subject=key, **place)
+    count = len(next(iter(rows.values())))
+    if "frame_index" in columns and (wrong := np.flatnonzero(columns["frame_index"] != np.arange(count))).size:
+        frame = int(wrong[0])
+        sentence = f"frame_index does not count 0, 1, 2, ...: row {frame} says {columns['frame_index'][frame]:g}."
         found.add("error", "frame-index", sentence, "Rows are lost, doubled or out of order.", frame=frame, **place)
-    if "episode_index" in rows and (wrong := np.flatnonzero(rows["episode_index"].ravel() != episode.index)).size:
-        said = int(rows["episode_index"].ravel()[wrong[0]])
-        sentence = f"The rows say they belong to episode {said}."
+    if "episode_index" in columns and (wrong := np.flatnonzero(columns["episode_index"] != episode.index)).size:
+        sentence = f"The rows say they belong to episode {columns['episode_index'][wrong[0]]:g}."
         found.add("error", "episode-index", sentence, "Correct the column.", frame=int(wrong[0]), **place)
-    if "index" in rows and (jumps := np.flatnonzero(np.diff(rows["index"].ravel()) != 1)).size:
-        sentence = "The global row index does not rise by one."
-        found.add("warning", "row-index", sentence, "Rewrite the column.", frame=int(jumps[0]) + 1, **place)
-    begin = episode.meta.get("dataset_from_index")
-    if begin is not None and "index" in rows and int(rows["index"].ravel()[0]) != int(begin):
-        sentence = f"Its rows begin at global index {int(rows['index'].ravel()[0])}, the episodes table says {begin}."
-        found.add("error", "row-range", sentence, "Rewrite dataset_from_index.", frame=0, **place)
+    if "index" in columns:
+        if (jumps := np.flatnonzero(np.diff(columns["index"]) != 1)).size:
+            sentence = "The global row index does not rise by one."
+            found.add("warning", "row-index", sentence, "Rewrite the column.", frame=int(jumps[0]) + 1, **place)
+        begin, first = episode.meta.get("dataset_from_index"), int(columns["index"][0])
+        if begin is not None and first != begin:
+            sentence = f"Its rows begin at global index {first}, the episodes table says {begin}."
+            found.add("error", "row-range", sentence, "Rewrite dataset_from_index.", frame=0, **place)
     tasks = dataset.layout.tasks
-    if tasks and "task_index" in rows and (unknown := set(rows["task_index"].ravel().tolist()) - set(tasks)):
-        sentence = f"task_index {sorted(unknown)[0]} is not in the tasks file."
+    if tasks and (unknown := set(columns.get("task_index", np.array([])).tolist()) - set(tasks)):
+        sentence = f"task_index {min(unknown):g} is not in the tasks file."
         found.add("warning", "unknown-task", sentence, "Add it.", **place)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json
 from jepaflow.data.findings import Collector
-from jepaflow.data.layout import read_lines
 from jepaflow.data.lerobot import LeRobotDataset
+from jepaflow.data.records import read_records
 from jepaflow.data.types import Camera, Episode, compact
 from jepaflow.data.video import VideoIndex
 
@@ -19,15 +19,16 @@ KNOWN_VERSIONS = ("v2.0", "v2.1", "v3.0")
 
 def check_structure(dataset: LeRobotDataset, found: Collector) -> None:
     """All checks that need the metadata and the files' headers only."""
-    _check_info(dataset, found)
-    _check_absent(dataset, found)
-    _check_stats(dataset, found)
+    checks = [_check_info, _check_features, _check_absent, _check_stats]
     if dataset.layout.version == "v3":
-        _check_row_ranges(dataset, found)
-        _check_slots(dataset, found)
+        checks += [_check_row_ranges, _check_slots]
+    for check in checks:
+        with found.guard(check.__name__.removeprefix("_check_").replace("_", " "), file="meta"):
+            check(dataset, found)
     for camera in dataset.cameras:
         if camera.kind == "video":
-            _check_videos(dataset, camera, found)
+            with found.guard(f"the {camera.name} videos"):
+                _check_videos(dataset, camera, found)
 
 
 def _check_info(dataset: LeRobotDataset, found: Collector) -> None:
@@ -50,7 +51,11 @@ def _check_info(dataset: LeRobotDataset, found: Collector) -> None:
     if twice := sorted({index for index in indices if indices.count(index) > 1} if len(indices) < 20_000 else set()):
         sentence = f"Episodes {compact(twice)} are listed more than once."
         found.add("error", "listed-twice", sentence, "Remove the extra lines.", file="meta/episodes")
-    for key, feature in info["features"].items():
+
+
+def _check_features(dataset: LeRobotDataset, found: Collector) -> None:
+    file = "meta/info.json"
+    for key, feature in dataset.info["features"].items():
         size = int(np.prod(feature.get("shape") or [1]))
         if feature.get("dtype") in ("video", "image"):
             shape = feature.get("shape") or []
@@ -72,7 +77,7 @@ def _check_info(dataset: LeRobotDataset, found: Collector) -> None:
             )
         elif dataset.features[key].unit == "unknown":
             sentence = f"The unit of {key} is not stated."
-            found.add("note", "unit-unknown", sentence, f"Give it when converting: --units {key} rad", subject=key)
+            found.add("note", "unit-unknown", sentence, f"Give it when converting: --units {key} UNIT.", subject=key)
 
 
 def _check_absent(dataset: LeRobotDataset, found: Collector) -> None:
@@ -95,8 +100,10 @@ def _check_stats(dataset: LeRobotDataset, found: Collector) -> None:
         if (meta / "stats.json").exists():
             stats = read_json(meta / "stats.json")
         elif (meta / "episodes_stats.jsonl").exists():
-            lines = read_lines(meta / "episodes_stats.jsonl")
-            stats = lines[0].get("stats", {}) if lines else {}
+            lines = read_records(meta / "episodes_stats.jsonl")
+            stats = lines[0].values.get("stats", {}) if lines else {}
+        if not isinstance(stats, dict) or not all(isinstance(entry, dict) for entry in stats.values()):
+            raise JepaflowError("The statistics are not an object per feature.")
     except JepaflowError as error:
         found.add("warning", "stats-unreadable", str(error), "Recompute the statistics.", file="meta/stats.json")
         return

@@ -72,18 +72,24 @@ def examine_dataset(dataset: Dataset, found: Collector, frames: bool = True) -> 
         for episode in dataset.episodes:
             rows = None
             if isinstance(dataset, LeRobotDataset):
-                rows = read_rows(dataset, episode, found)
+                with found.guard("the rows", file=episode.data, episode=episode.index):
+                    rows = read_rows(dataset, episode, found)
                 if rows is not None:
-                    check_rows(dataset, episode, rows, found)
-                    values.add(episode, rows)
                     total += len(next(iter(rows.values())))
+                    with found.guard("the rows", file=episode.data, episode=episode.index):
+                        check_rows(dataset, episode, rows, found)
+                    with found.guard("the values", file=episode.data, episode=episode.index):
+                        values.add(episode, rows)
             else:
                 total += episode.length
             if frames and (rows is not None or not isinstance(dataset, LeRobotDataset)):
-                pictures.add(episode, rows, found)
+                with found.guard("the frames", episode=episode.index):
+                    pictures.add(episode, rows, found)
             advance(episode.length, note=f"episode {episode.index}")
-    values.finish(found)
+    with found.guard("the values of the whole dataset"):
+        values.finish(found)
     if frames:
-        pictures.finish(found)
+        with found.guard("the pictures of the whole dataset"):
+            pictures.finish(found)
     cameras = [camera.name for camera in dataset.cameras]
     return Diagnosis(dataset.root.resolve().name, dataset.version, len(dataset.episodes), total, cameras, list(found))

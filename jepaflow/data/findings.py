@@ -6,6 +6,7 @@ ranges.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from jepaflow.data.types import LEVELS, Finding, compact
@@ -45,6 +46,16 @@ class Collector:
         """Enter findings that are complete already, each on its own."""
         for number, found in enumerate(findings):
             self._groups.setdefault((found.level, found.code, f"\0{number}"), []).append((0.0, found))
+
+    @contextmanager
+    def guard(self, what: str, *, file: object = None, episode: int | None = None) -> Iterator[None]:
+        """Turn whatever a check of ``what`` stumbles over into a finding: one odd file must not hide the rest."""
+        try:
+            yield
+        except Exception as error:  # any kind: what a malformed file makes of a check cannot be foreseen
+            sentence = f"Checking {what} failed ({type(error).__name__}: {str(error)[:200]})."
+            fix = "Something there is of an unexpected kind: mend it and examine again."
+            self.add("error", "check-failed", sentence, fix, file=file, episode=episode, subject=what)
 
     def __iter__(self) -> Iterator[Finding]:
         for level in LEVELS:

@@ -52,7 +52,7 @@ def open_dataset(root: Path | str) -> Dataset:
             raise JepaflowError(f"{path} is no dataset folder and no video. Give a folder.")
         return VideoFolder(path)
     if (path / "meta" / "info.json").exists():
-        return LeRobotDataset(path)
+        return _open_lerobot(path)
     if (path / ".staging").exists():
         raise JepaflowError(f"{path} is an unfinished recording. Resume it, so that its last files are written.")
     if (path / "meta_data").exists():
@@ -64,3 +64,12 @@ def open_dataset(root: Path | str) -> Dataset:
     if not video_files(path):
         raise JepaflowError(f"{path} holds neither a LeRobot dataset nor videos. Check the path.")
     return VideoFolder(path)
+
+
+def _open_lerobot(path: Path) -> LeRobotDataset:
+    try:
+        return LeRobotDataset(path)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        # Metadata can be malformed in more ways than were thought of; what the user gets is a sentence all the same.
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise JepaflowError(f"{path / 'meta'} cannot be understood ({reason}). Restore its files.") from error

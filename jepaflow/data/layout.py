@@ -4,9 +4,8 @@ The layout is told by what lies on disk, not by ``codebase_version``, which is m
 forgiving (a problem becomes a finding) as long as it stays clear which file holds which episode.
 """
 
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json
 from jepaflow.data.names import existing, fill_template
+from jepaflow.data.records import Record, clean_info, read_records
 from jepaflow.data.schema import DATA_PATH, VIDEO_PATH
 from jepaflow.data.types import Episode, Finding, Slot
 
@@ -54,25 +54,10 @@ def load_layout(root: Path) -> Layout:
     if not has_table and str(info.get("codebase_version", "")).startswith("v3"):
         raise JepaflowError(f"{root} lacks meta/episodes/*/*.parquet, which tells where episodes lie. Restore it.")
     layout = Layout(root, info, "v3" if has_table else "v2")
+    layout.info = clean_info(info, layout.problems)
     layout.tasks = _load_tasks(layout)
     layout.listed = _v3_episodes(layout) if has_table else _v2_episodes(layout)
     return layout
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file.
-
-    Raises:
-        JepaflowError: naming the line that is not JSON.
-    """
-    rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise JepaflowError(f"{path}, line {number} is not JSON ({error.msg}). Restore the file.") from error
-    return rows
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -93,42 +78,54 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
 def _load_tasks(layout: Layout) -> dict[int, str]:
     meta = layout.root / "meta"
     if (meta / "tasks.parquet").exists():
-        table = read_table(meta / "tasks.parquet")
-        texts = [name for name in table.column_names if name != "task_index"]
-        text = "task" if "task" in texts else texts[0]
-        return dict(zip(table["task_index"].to_pylist(), map(str, table[text].to_pylist())))
-    if (meta / "tasks.jsonl").exists():
-        return {int(row["task_index"]): str(row["task"]) for row in read_lines(meta / "tasks.jsonl")}
-    layout.problems.append(Finding("warning", "no-tasks", "There is no tasks file.", "Restore meta/tasks.*.", "meta"))
-    return {}
+        records = _table_records([meta / "tasks.parquet"])
+    elif (meta / "tasks.jsonl").exists():
+        records = read_records(meta / "tasks.jsonl")
+    else:
+        layout.problems.append(Finding("warning", "no-tasks", "There is no tasks file.", "Restore it.", "meta"))
+        return {}
+    tasks = {}
+    for record in records:
+        texts = [name for name in record.values if name != "task_index"]
+        if not texts:
+            raise JepaflowError(f"{record.where} gives no text of the task. Restore the file.")
+        text = record.values["task" if "task" in texts else texts[0]]
+        tasks[record.whole("task_index")] = str(text)
+    return tasks
+
+
+def _table_records(paths: Iterable[Path]) -> list[Record]:
+    """The rows of parquet files, their statistics left out."""
+    records = []
+    for path in paths:
+        rows = read_table(path, [name for name in pq_names(path) if not name.startswith("stats/")]).to_pylist()
+        records += [Record(f"{path}, row {number}", row) for number, row in enumerate(rows)]
+    return records
 
 
 def _v3_episodes(layout: Layout) -> list[Episode]:
-    info, rows = layout.info, list[dict[str, Any]]()
-    for path in sorted((layout.root / "meta" / "episodes").glob("**/*.parquet")):
-        names = [name for name in pq_names(path) if not name.startswith("stats/")]
-        rows.extend(read_table(path, names).to_pylist())
+    info = layout.info
+    records = _table_records(sorted((layout.root / "meta" / "episodes").glob("**/*.parquet")))
     template, video_template = info.get("data_path") or DATA_PATH, info.get("video_path") or VIDEO_PATH
-    fps = float(info.get("fps") or 0)
     episodes = []
-    for row in sorted(rows, key=lambda row: int(row["episode_index"])):
-        index, length = int(row["episode_index"]), int(row["length"])
-        data = fill_template(
-            template, int(row.get("data/chunk_index") or 0), int(row.get("data/file_index") or 0), index
-        )
+    for record in sorted(records, key=lambda record: record.whole("episode_index")):
+        index, length = record.whole("episode_index"), record.whole("length")
+        chunk, file = record.whole("data/chunk_index", 0), record.whole("data/file_index", 0)
+        data = existing(layout.root, fill_template(template, chunk, file, index))
         slots = {}
         for key in layout.video_keys:
             prefix = f"videos/{key}/"
-            if row.get(f"{prefix}file_index") is None:
+            if record.values.get(f"{prefix}file_index") is None:
                 continue
-            chunk, file = int(row[f"{prefix}chunk_index"]), int(row[f"{prefix}file_index"])
-            start = float(row.get(f"{prefix}from_timestamp") or 0.0)
-            stop = row.get(f"{prefix}to_timestamp")
-            stop = float(stop) if stop is not None else (start + length / fps if fps else None)
+            chunk, file = record.whole(f"{prefix}chunk_index"), record.whole(f"{prefix}file_index")
+            start, stop = record.number(f"{prefix}from_timestamp", 0.0), None
+            if record.values.get(f"{prefix}to_timestamp") is not None:
+                stop = record.number(f"{prefix}to_timestamp")
+            elif info["fps"]:
+                stop = start + length / info["fps"]
             path = existing(layout.root, fill_template(video_template, chunk, file, index, key))
             slots[key] = Slot(path, start, stop)
-        tasks = _task_texts(row)
-        episodes.append(Episode(index, length, tasks, existing(layout.root, data), slots, row))
+        episodes.append(Episode(index, length, _task_texts(record), data, slots, dict(record.values)))
     return episodes
 
 
@@ -150,27 +147,13 @@ def pq_names(path: Path) -> list[str]:
 def _v2_episodes(layout: Layout) -> list[Episode]:
     info, root = layout.info, layout.root
     data_template, video_template = info.get("data_path") or _V2_DATA, info.get("video_path") or _V2_VIDEO
-    chunks_size = int(info.get("chunks_size") or 1000)
+    chunks_size = info["chunks_size"] or 1000
     files = _numbered(root.glob("data/**/*episode_*.parquet"))
-    listing = root / "meta" / "episodes.jsonl"
-    rows: list[Mapping[str, Any]] = []
-    if listing.exists():
-        rows = sorted(read_lines(listing), key=lambda row: int(row["episode_index"]))
-    else:
-        sentence = "There is no meta/episodes.jsonl; the episodes are taken from the data files."
-        layout.problems.append(
-            Finding("warning", "no-episodes-list", sentence, "Restore the file.", "meta/episodes.jsonl")
-        )
-    known = {int(row["episode_index"]) for row in rows}
-    unlisted = sorted(set(files) - known)
-    rows += [{"episode_index": index, "length": _count_rows(files[index]), "tasks": []} for index in unlisted]
-    if unlisted and known:
-        sentence = f"Episodes {unlisted} have data files but are not in meta/episodes.jsonl."
-        layout.problems.append(Finding("warning", "unlisted-episodes", sentence, "Add them to the list.", str(listing)))
+    records = _listed_records(layout, files)
     videos = {key: _numbered(_video_files(root, key)) for key in layout.video_keys}
     episodes = []
-    for row in rows:
-        index = int(row["episode_index"])
+    for record in records:
+        index = record.whole("episode_index")
         data = existing(root, fill_template(data_template, index // chunks_size, index, index))
         if not data.exists() and index in files:
             data = files[index]
@@ -178,14 +161,35 @@ def _v2_episodes(layout: Layout) -> list[Episode]:
         for key in layout.video_keys:
             path = existing(root, fill_template(video_template, index // chunks_size, index, index, key))
             slots[key] = Slot(path if path.exists() else videos[key].get(index, path))
-        tasks = _task_texts(row)
-        episodes.append(Episode(index, int(row["length"]), tasks, data, slots, dict(row)))
+        length = record.whole("length")
+        episodes.append(Episode(index, length, _task_texts(record), data, slots, dict(record.values)))
     return episodes
 
 
-def _task_texts(row: Mapping[str, Any]) -> tuple[str, ...]:
-    tasks = row.get("tasks") or ()
-    return (tasks,) if isinstance(tasks, str) else tuple(str(task) for task in tasks)
+def _listed_records(layout: Layout, files: dict[int, Path]) -> list[Record]:
+    """The lines of ``meta/episodes.jsonl`` by episode, and one for every data file that is not listed."""
+    listing, records = layout.root / "meta" / "episodes.jsonl", list[Record]()
+    if listing.exists():
+        records = sorted(read_records(listing), key=lambda record: record.whole("episode_index"))
+    else:
+        sentence = "There is no meta/episodes.jsonl; the episodes are taken from the data files."
+        layout.problems.append(
+            Finding("warning", "no-episodes-list", sentence, "Restore the file.", "meta/episodes.jsonl")
+        )
+    known = {record.whole("episode_index") for record in records}
+    unlisted = sorted(set(files) - known)
+    if unlisted and known:
+        sentence = f"Episodes {unlisted} have data files but are not in meta/episodes.jsonl."
+        layout.problems.append(Finding("warning", "unlisted-episodes", sentence, "Add them to the list.", str(listing)))
+    for index in unlisted:
+        values = {"episode_index": index, "length": _count_rows(files[index]), "tasks": []}
+        records.append(Record(str(files[index]), values))
+    return records
+
+
+def _task_texts(record: Record) -> tuple[str, ...]:
+    tasks = record.values.get("tasks") or ()
+    return tuple(str(task) for task in tasks) if isinstance(tasks, list | tuple) else (str(tasks),)
 
 
 def _video_files(root: Path, key: str) -> Iterable[Path]:

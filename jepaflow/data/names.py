@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from jepaflow.common.errors import JepaflowError
+
 # The first key that is there plays the role.
 ROLES: dict[str, tuple[str, ...]] = {
     "action": ("action", "actions"),
@@ -45,16 +47,18 @@ def image_size(feature: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def fill_template(template: str, chunk: int, file: int, episode: int, key: str = "") -> str:
-    """A path template of any version; v2 templates with ``{chunk_index}`` occur as well as the reverse."""
-    return template.format(
-        episode_chunk=chunk,
-        chunk_index=chunk,
-        file_index=file,
-        episode_index=episode,
-        frame_index=0,
-        video_key=key,
-        image_key=key,
-    )
+    """A path template of any version; v2 templates with ``{chunk_index}`` occur as well as the reverse.
+
+    Raises:
+        JepaflowError: when it has a placeholder that no version knows.
+    """
+    numbers = {"episode_chunk": chunk, "chunk_index": chunk, "file_index": file, "episode_index": episode}
+    try:
+        return template.format(**numbers, frame_index=0, video_key=key, image_key=key)
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+        raise JepaflowError(
+            f"The path template {template!r} of meta/info.json cannot be filled ({error}). Correct it."
+        ) from error
 
 
 def existing(root: Path, relative: str) -> Path:
