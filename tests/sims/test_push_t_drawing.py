@@ -27,9 +27,15 @@ def reference(size: int, agent: tuple[float, float], pose: tuple[float, float, f
     return picture + disc * (AGENT - picture)
 
 
-@pytest.mark.parametrize("size", [64, 96, 224])
 @pytest.mark.parametrize(
-    "pose", [(250.0, 200.0, 0.0), (243.3, 251.7, 0.4), (300.0, 280.2, np.pi / 4), (200.0, 250.0, 3.9)]
+    ("size", "pose"),
+    [
+        (64, (250.0, 200.0, 0.0)),
+        (64, (243.3, 251.7, 0.4)),
+        (64, (300.0, 280.2, np.pi / 4)),
+        (96, (200.0, 250.0, 3.9)),
+        (224, (243.3, 251.7, 0.4)),
+    ],
 )
 def test_the_picture_is_the_exact_one_to_the_eye(size: int, pose: tuple[float, float, float]) -> None:
     agent = (80.3, 390.9)
