@@ -135,7 +135,7 @@ class ArmExpert:
             left = rules.left_over(self.env.desk, self.env.scene)
             if not left:
                 break
-            cube = min(left, key=lambda i: float(self.env.desk.cube(i)[0]))  # nearest the arm first: it stands free
+            cube = max(left, key=self._room)  # the one that stands freest
             target = rules.target(cube)
             yield from self._bring(cube, self._into_bin(target, filled[target]))
             filled[target] += 1
@@ -144,7 +144,7 @@ class ArmExpert:
     def _stack(self) -> Targets:
         desk, hand = self.env.desk, self.hand
         for self.tries in range(1, self.config.tries + 1):
-            held = yield from self._pick(0, tries=1)
+            held = yield from self._pick(0, self.tries - 1, 1)
             if held:
                 under = desk.cube(1).copy()
                 top = under[2] + desk.cube_half(0) + desk.cube_half(1)
@@ -202,16 +202,15 @@ class ArmExpert:
                 break
             yield from hand.reach(np.array([*tip, height]), 2, hover[1])
 
-    def _pick(self, cube: int, tries: int | None = None) -> Generator[np.ndarray, None, bool]:
+    def _pick(self, cube: int, first: int = 0, tries: int | None = None) -> Generator[np.ndarray, None, bool]:
         """Grasp and lift; return whether the cube is held."""
         hand = self.hand
-        for attempt in range(tries or self.config.tries):
-            if tries is None:
-                self.tries = attempt + 1
+        for attempt in range(first, first + (tries or self.config.tries)):
+            self.tries = attempt + 1
             spoil = self._spoilt()
             angle = self.rng.uniform(-math.pi, math.pi)
             away = 2.2 * self.env.desk.cube_half(cube) * np.array([math.cos(angle), math.sin(angle), 0.0])
-            yield from hand.grasp(cube, away if spoil == "miss" else None)
+            yield from hand.grasp(cube, away if spoil == "miss" else None, attempt)
             yield from hand.lift()
             if hand.holds(cube):
                 return True
@@ -224,7 +223,7 @@ class ArmExpert:
         hand = self.hand
         for self.tries in range(1, self.config.tries + 1):
             spoil = self._spoilt()
-            held = yield from self._pick(cube, tries=1)
+            held = yield from self._pick(cube, self.tries - 1, 1)
             if held:
                 yield from self._on_the_way(hand.carry(place, CARRY + 0.02), cube, spoil)
                 if hand.holds(cube):
@@ -262,6 +261,12 @@ class ArmExpert:
         if self.env.rules.layout.bins > 1:
             centre[0] += (-1.0 if filled % 2 == 0 else 1.0) * 0.45 * self.env.arm.workplace.bin_half
         return centre + [0, 0, 2.2 * self.env.arm.workplace.cube + 0.03]
+
+    def _room(self, cube: int) -> float:
+        """Return the distance to the nearest other cube or to the jaws' width, whichever is less, m."""
+        here = self.env.desk.cube(cube)[:2]
+        others = [self.env.desk.cube(i)[:2] for i in range(self.env.scene.cubes) if i != cube]
+        return min(0.09, *(float(np.hypot(*(here - other))) for other in others), 1.0)
 
     def _square_to(self, yaw: float) -> float:
         """Return the jaw yaw nearest to the present one that is square to a cube."""

@@ -7,7 +7,7 @@ way, which the weight decides. Source: Wampler (1986), Nakamura & Hanafusa (1986
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -91,17 +91,51 @@ class Kinematics:
         return best
 
     def grasp(
-        self, position: np.ndarray, joints: np.ndarray, yaw: float, weight: float = 0.12
+        self,
+        position: np.ndarray,
+        joints: np.ndarray,
+        yaw: float,
+        cube: int | None = None,
+        openings: tuple[float, ...] = (),
+        skip: int = 0,
     ) -> tuple[Solution, float]:
-        """Return the best solution of the four jaw yaws that fit a square, and its yaw (rad)."""
+        """Return the best solution of the four jaw yaws that fit a square, and its yaw (rad).
+
+        Args:
+            position: where the fingertips shall be, m.
+            joints: where the arm is, rad.
+            yaw: of the square, rad.
+            cube: the cube to be grasped; a yaw at which the open jaws would stand in something else loses to a free one.
+            openings: gripper joints to choose from, the best liked first; empty: as it is.
+            skip: how many of the best to pass over, because they were tried in vain.
+        """
         found = []
         for turn in range(4):
             way = yaw + turn * np.pi / 2
-            solution = self.solve(position, joints, way, weight)
-            cost = 0.2 * abs(solution.joints[4] - joints[4]) + 1000 * solution.error + 20 * solution.tilt
-            found.append((cost, turn, solution, way))
-        _, _, solution, way = min(found, key=lambda entry: entry[:2])
+            solution = self.solve(position, joints, way)
+            cost = 0.2 * abs(solution.joints[4] - joints[4]) + 1e4 * solution.error + 20 * solution.tilt
+            for rank, opening in enumerate(openings or (float(joints[5]),)):
+                pose = np.array([*solution.joints[:5], opening])
+                blocked = 30.0 * self.contacts(pose, cube) if cube is not None else 0.0
+                found.append((cost + blocked + 5.0 * rank, len(found), replace(solution, joints=pose), way))
+        found.sort(key=lambda entry: entry[:2])
+        _, _, solution, way = found[skip % len(found)]
         return solution, way
+
+    def contacts(self, joints: np.ndarray, cube: int) -> int:
+        """Count what the arm would touch in this pose apart from the table, the cube and itself."""
+        desk, model = self.desk, self.desk.model
+        self.data.qpos[:] = desk.data.qpos
+        self.data.mocap_pos[:], self.data.mocap_quat[:] = desk.data.mocap_pos, desk.data.mocap_quat
+        self.forward(joints)
+        mujoco.mj_collision(model, self.data)
+        arm = {int(body) for body in model.jnt_bodyid[model.dof_jntid[desk.dofs]]}
+        mine = {body for body in range(model.nbody) if int(model.body_weldid[body]) in arm}
+        count = 0
+        for first, second in model.geom_bodyid[self.data.contact.geom[: self.data.ncon]]:
+            others = {int(first), int(second)} - mine
+            count += len(others) == 1 and not others & {0, desk.cube_bodies[cube]}
+        return count
 
     def _turning(self, turn: np.ndarray, yaw: float | None) -> np.ndarray:
         """Return the rotation (world axis times angle, first order) that points down and lies along the yaw."""

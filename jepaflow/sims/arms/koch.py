@@ -55,7 +55,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "shoulder_pan": (-2.2, 2.2),
     "shoulder_lift": (-1.8, 1.8),
     "elbow_flex": (-1.8, 1.8),
-    "wrist_flex": (-1.9, 1.9),
+    "wrist_flex": (-2.05, 2.05),
     "wrist_roll": (-3.14, 3.14),
     "gripper": (-2.45, 0.032),
 }
@@ -68,7 +68,7 @@ FIXED_FINGER_Y = 0.0087
 """y of the fixed fingertip's inner face in the gripper's frame, m; the moving finger comes from -y."""
 TCP_POS = (-0.064, FIXED_FINGER_Y - 0.010 - 0.0035, 0.0005)
 """The point between the fingertips: half a 2 cm cube plus slack beside the fixed finger, 5 mm above the tips' ends."""
-TCP_QUAT = (0.5, 0.5, 0.5, -0.5)
+TCP_QUAT = (0.5, -0.5, 0.5, -0.5)
 """z against the approach (the gripper's -x), x from the fixed finger to the moving one (-y)."""
 
 Part = tuple[Vector, Vector, Colour]
@@ -269,14 +269,14 @@ def add_koch(spec: mujoco.MjSpec, mjcf: Path | None = None) -> None:
 KOCH = Arm(
     name="koch",
     add=add_koch,
-    home=(0.0, 0.0, 0.0, 1.5, 0.0, -0.4),
+    home=(0.04, -0.25, -0.54, -1.86, 0.04, -0.4),
     closed=0.032,
     opened=-2.45,
     release=-0.8,
     squeeze=0.0,
     workplace=Workplace(
         cube=0.010,
-        near=(0.105, 0.160),
+        near=(0.105, 0.155),
         across=(-0.08, 0.03),
         bins=((0.05, 0.115), (0.05, -0.115)),
         bin_half=0.040,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jepaflow.sims.arms.env import ArmEnv
-from jepaflow.sims.arms.kinematics import Kinematics, Solution
+from jepaflow.sims.arms.kinematics import Kinematics
 
 Targets = Generator[np.ndarray, None, Any]
 
@@ -73,14 +73,14 @@ class Hand:
         goal[5] = self.target[5]
         yield from self.to(goal, steps)
 
-    def grasp(self, cube: int, miss: np.ndarray | None = None) -> Targets:
-        """Go down on a cube and close; `miss` (m) shifts the fingertips away from it."""
+    def grasp(self, cube: int, miss: np.ndarray | None = None, attempt: int = 0) -> Targets:
+        """Go down on a cube and close; `miss` (m) shifts the fingertips away from it, a later attempt comes otherwise."""
         arm = self.env.arm
         self.phase = "approach"
         where = self.desk.cube(cube).copy() + (0.0 if miss is None else miss)
-        solution, yaw = self._hover(where, cube)
-        goal = solution.joints
-        goal[5] = arm.release
+        openings = (arm.release, arm.release + 0.4 * (arm.squeeze - arm.release))
+        down, yaw = self.solver.grasp(where, self.target, self.desk.cube_yaw(cube), cube, openings, attempt)
+        goal = self.solver.solve(where + [0, 0, HOVER], down.joints, yaw).joints
         yield from self.to(goal, 25)
         self.phase = "descend"
         if miss is None:
@@ -89,9 +89,6 @@ class Hand:
             yield from self.reach(where + [0, 0, height], 7, yaw)
         self.phase = "close"
         yield from self.grip(arm.squeeze, 12)
-
-    def _hover(self, where: np.ndarray, cube: int) -> tuple[Solution, float]:
-        return self.solver.grasp(where + [0, 0, HOVER], self.target, self.desk.cube_yaw(cube))
 
     def lift(self, height: float = 0.08, steps: int = 15) -> Targets:
         """Go straight up."""
