@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
+from rich.markup import escape
 
 from jepaflow.common.console import console
 from jepaflow.common.files import write_json
@@ -35,7 +36,7 @@ class Args:
     units: dict[str, str] = field(default_factory=dict)
     """Units of features where the dataset does not tell, e.g. action rad/s observation.state rad."""
     overwrite: bool = False
-    """Replace an existing store, or begin an interrupted one anew."""
+    """Replace an existing store once the new one is whole, or begin an interrupted one anew."""
     json: Path | None = None
     """Write the figures to this file."""
 
@@ -53,9 +54,9 @@ def run(args: Args) -> int:
     )
     report = convert(dataset, args.out, config)
     for entry in report.dropped:
-        console.print(f"[yellow]dropped[/] episode {entry['episode']}: {' '.join(entry['damage'])}", markup=True)
+        console.print(f"[yellow]dropped[/] episode {entry['episode']}: {escape(' '.join(entry['damage']))}")
     for entry in report.damaged_but_kept:
-        console.print(f"[yellow]kept damaged[/] episode {entry['episode']}: {' '.join(entry['damage'])}", markup=True)
+        console.print(f"[yellow]kept damaged[/] episode {entry['episode']}: {escape(' '.join(entry['damage']))}")
     check = report.verification
     console.print(
         f"{args.out}: {report.episodes} episodes, {report.frames} rows, cameras {', '.join(report.cameras)}; "

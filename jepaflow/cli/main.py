@@ -16,6 +16,7 @@ from jepaflow.common.errors import JepaflowError
 COMMANDS = {
     "doctor": "check a dataset: structure, frames, timestamps, values",
     "convert": "turn a LeRobot dataset or a folder of videos into a store",
+    "view": "look at episodes: a contact sheet, a film or a Rerun recording",
     "collect": "record episodes of a simulated world as a LeRobot dataset",
     "train": "train a world model on a store",
     "diagnose": "judge a trained model: blind, short-sighted or sighted",

@@ -21,6 +21,7 @@ from jepaflow.evaluation.episode_view import EpisodeView
 from jepaflow.evaluation.film import open_film
 from jepaflow.evaluation.rerun_log import open_recording
 from jepaflow.evaluation.view_sources import Choice, views
+from jepaflow.sims.registry import WorldOptions
 
 ROWS, MOVING = 6, 3
 """Episodes shown when none is named: on a contact sheet, and in a film or recording."""
@@ -48,6 +49,16 @@ class Args:
     """Of an environment's episodes."""
     image_size: int = 256
     """Side of an environment's pictures in px."""
+    behaviour: str = "expert"
+    """Who acts in an environment: expert, or for an arm also failures, play, babble."""
+    vary: tuple[str, ...] = ()
+    """An arm's factors of variation to draw: all, object, light, camera.phone, ..."""
+    fix: tuple[str, ...] = ()
+    """An arm's factors with a given value: object.color=blue obstacle=wall ..."""
+    renderer: str = "auto"
+    """An arm's renderer: gl, ray or auto."""
+    arm_mjcf: Path | None = None
+    """A meshed model of the arm, in MuJoCo Menagerie's layout."""
     json: Path | None = None
     """Write what was shown to this file."""
 
@@ -60,7 +71,8 @@ def run(args: Args) -> int:
         name = folder.resolve().name if folder.exists() else args.target.replace("/", "_")
         output = Path("view") / f"{name or 'view'}.png"
     count = ROWS if args.mp4 is None and args.rrd is None else MOVING
-    choice = Choice(args.episodes, count, args.cameras, args.seed, args.image_size)
+    world = WorldOptions(renderer=args.renderer, vary=args.vary, fix=args.fix, arm_mjcf=args.arm_mjcf)
+    choice = Choice(args.episodes, count, args.cameras, args.seed, args.image_size, args.behaviour, world)
     shown: list[dict[str, Any]] = []
     files: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:

@@ -4,8 +4,8 @@ The floors and the ceiling run through the same loop as the planner, so that not
 
 - *random*: a fresh uniform action of the whole box every control step;
 - *random_hold*: the same, each action held for a whole block, which wanders further (a planner moves in blocks);
-- *still*: the zero action;
-- *replay*: the dataset's own actions, then zeros. Less than 1 means that the world or the states are not the dataset's.
+- *still*: the action that does nothing;
+- *replay*: the dataset's own actions, then the do-nothing action. Less than 1 means that the world or the states are not the dataset's.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class RandomPolicy:
 
 
 class ReplayPolicy:
-    """Given actions (n, L, A), then zeros. With L = 0 it stands still."""
+    """Given actions (n, L, A), then the action that does nothing. With L = 0 it stands still."""
 
     def __init__(self, actions: Float[np.ndarray, "n L A"]) -> None:
         self._actions = actions
@@ -145,7 +145,7 @@ class ReplayPolicy:
         """Return the recorded actions of this step."""
         if step < self._actions.shape[1]:
             return self._actions[:, step]
-        return np.zeros((len(worlds), self._actions.shape[2]), dtype=np.float32)
+        return np.stack([world.still_action() for world in worlds])
 
 
 def already_solved(world: World) -> Solved:

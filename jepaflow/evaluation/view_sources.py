@@ -6,7 +6,7 @@ A folder on disk comes before a world of the same name, for a person who typed a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,19 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.data.hub import open_dataset
 from jepaflow.data.lerobot import LeRobotDataset
 from jepaflow.data.names import flat_names
-from jepaflow.data.types import Camera, Dataset, Episode, Feature, compact, short_name
+from jepaflow.data.types import Camera, Dataset, Episode, Feature, compact
 from jepaflow.data.videofolder import VideoFolder
 from jepaflow.evaluation.episode_view import EpisodeView, event_columns, event_labels, find_events, find_traces
 from jepaflow.sims.collect import CollectConfig, features, record_episode
-from jepaflow.sims.registry import WORLDS, find_world
+from jepaflow.sims.registry import WorldOptions, find_world, world_names
 
 
 @dataclass(frozen=True)
 class Choice:
     """What of a source to show.
 
-    `episodes` None takes `count` of them, spread over the whole; `cameras` None takes all. `seed` and `image_size` (px)
-    matter for worlds only.
+    `episodes` None takes `count` of them, spread over the whole; `cameras` None takes all. The rest matters for worlds
+    only: `image_size` (px), which of the world's behaviours acts, what is chosen about the world.
     """
 
     episodes: tuple[int, ...] | None = None
@@ -36,6 +36,8 @@ class Choice:
     cameras: tuple[str, ...] | None = None
     seed: int = 0
     image_size: int = 256
+    behaviour: str = "expert"
+    world: WorldOptions = field(default_factory=WorldOptions)
 
     def __post_init__(self) -> None:
         """Refuse a choice of nothing."""
@@ -56,13 +58,13 @@ def views(target: str, choice: Choice) -> Iterator[EpisodeView]:
         JepaflowError: there is no such source, episode or camera.
     """
     family = target.split("/")[0] + "/"
-    is_world = target in WORLDS or any(name.startswith(family) for name in WORLDS)
+    is_world = target in (names := world_names()) or any(name.startswith(family) for name in names)
     if is_world and not Path(target).expanduser().exists():
         yield from world_views(target, choice)
     elif not Path(target).expanduser().exists() and "/" not in target:
         raise JepaflowError(
             f"{target} is neither a dataset on disk nor an environment. "
-            f"Give a folder, a hub id such as owner/name, or one of: {', '.join(sorted(WORLDS))}."
+            f"Give a folder, a hub id such as owner/name, or one of: {', '.join(world_names())}."
         )
     else:
         yield from dataset_views(open_dataset(target), Path(target).expanduser().resolve().name, choice)
@@ -171,9 +173,13 @@ def world_views(name: str, choice: Choice) -> Iterator[EpisodeView]:
     Raises:
         JepaflowError: there is no such world or camera.
     """
-    entry = find_world(name)
-    config = CollectConfig(env=name, seed=choice.seed, image_size=choice.image_size)
-    world = entry.make(choice.image_size)
+    entry, options = find_world(name), choice.world
+    if entry.optional and choice.cameras is not None:
+        options = replace(options, cameras=choice.cameras)
+    config = CollectConfig(
+        env=name, seed=choice.seed, image_size=choice.image_size, mix={choice.behaviour: 1.0}, world=options
+    )
+    world = entry.make(choice.image_size, options)
     written = features(entry, world)
     described = {
         key: Feature(
@@ -186,36 +192,26 @@ def world_views(name: str, choice: Choice) -> Iterator[EpisodeView]:
         for key, feature in written.items()
         if feature["dtype"] not in ("video", "image")
     }
-    names: tuple[str, ...] = getattr(world, "cameras", None) or (world.camera,)
-    cameras = [Camera(camera, camera, choice.image_size, choice.image_size) for camera in names]
+    cameras = [Camera(camera, camera, choice.image_size, choice.image_size) for camera in world.cameras]
     picked = tuple(camera.name for camera in _pick_cameras(name, cameras, choice))
     keys, labels = event_columns(described), event_labels(written)
     for index in choice.episodes if choice.episodes is not None else range(choice.count):
-        rows, recorded = _record(entry, world, config, index)
+        recorded = record_episode(entry, world, config, index)
+        rows = recorded.rows
         traces, units = find_traces(described, rows)
         yield EpisodeView(
             source=name,
             index=index,
             length=len(next(iter(rows.values()))),
             fps=float(world.fps),
-            task=str(getattr(world, "task", "")),
+            task=recorded.task,
             cameras=picked,
-            pictures=_in_memory(recorded),
+            pictures=_in_memory(recorded.pictures),
             traces=traces,
             units=units,
             events=find_events({key: rows[key] for key in keys if key in rows}, labels),
             eventful=bool(keys),
         )
-
-
-def _record(
-    entry: Any, world: Any, config: CollectConfig, index: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Act one episode; the only place that knows what `record_episode` returns. Pictures by the camera's short name."""
-    recorded: Any = record_episode(entry, world, config, index)
-    rows, pictures = recorded[0], recorded[1]
-    by_camera = pictures if isinstance(pictures, dict) else {world.camera: pictures}
-    return rows, {short_name(key): frames for key, frames in by_camera.items()}
 
 
 def _in_memory(recorded: dict[str, np.ndarray]) -> Any:

@@ -1,15 +1,22 @@
 """Collect episodes of a world into a LeRobot v3.0 dataset: pictures, actions and the full simulator state per frame.
 
-Episode `i` is a pure function of (seed, i): its own generator makes the start, the targets and the noise. So a
-collection that was interrupted goes on where it stopped and ends with the same episodes as an uninterrupted one, and
-asking for more episodes later extends the same dataset.
+Episode `i` is a pure function of (seed, i): its own generator makes the start, the behaviour, the targets and the
+noise. So a collection that was interrupted goes on where it stopped and ends with the same episodes as an uninterrupted
+one, any number of processes may share the work, and asking for more episodes later extends the same dataset.
 
-Row `t` holds the picture and state *before* action `t` is executed, as LeRobot's recorders do.
+Row `t` holds the picture and state *before* action `t` is executed, as LeRobot's recorders do. Where a world knows
+events and several behaviours, two integer columns say them per frame (`event`, `behaviour`; their `labels` are in
+`meta/info.json`): a model may be trained on some and judged on others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +25,13 @@ import numpy as np
 from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json, write_json
-from jepaflow.data.writer import STAGING, DatasetWriter
-from jepaflow.sims.registry import World, WorldEntry, find_world
+from jepaflow.data.writer import STAGING, DatasetWriter, has_begun, stage_episode
+from jepaflow.sims.registry import World, WorldEntry, WorldOptions, find_world
 
 RECORD = "meta/collect.json"
 """What the dataset was collected with, so that a rerun continues only the same collection."""
+AFTER = 5
+"""Control steps that are recorded after a behaviour has come to its end."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +40,23 @@ class CollectConfig:
 
     env: str = "two_room"
     episodes: int = 300
-    steps: tuple[int, int] = (60, 100)
-    """Range of an episode's length in control steps, drawn per episode."""
+    steps: tuple[int, int] | None = None
+    """Range of an episode's length in control steps, drawn per episode; None: what suits the world. An expert that
+    finishes its task ends the episode earlier."""
     seed: int = 0
     image_size: int = 64
+    mix: Mapping[str, float] | None = None
+    """Share of each behaviour; None: the world's."""
+    workers: int = 1
+    """Processes."""
+    world: WorldOptions = field(default_factory=WorldOptions)
 
     def __post_init__(self) -> None:
         """Refuse an empty collection."""
-        find_world(self.env)
+        entry = find_world(self.env)
         if self.episodes < 1:
             raise JepaflowError(f"{self.episodes} episodes are nothing to collect. Ask for at least 1.")
-        if not 1 <= self.steps[0] <= self.steps[1]:
+        if self.steps is not None and not 1 <= self.steps[0] <= self.steps[1]:
             raise JepaflowError(
                 f"episode lengths of {self.steps[0]}..{self.steps[1]} steps cannot be drawn. Give 1 <= low <= high."
             )
@@ -51,28 +66,89 @@ class CollectConfig:
             )
         if self.seed < 0:
             raise JepaflowError(f"the seed is {self.seed}. Give a number that is not negative.")
+        if self.workers < 1:
+            raise JepaflowError(f"{self.workers} workers do nothing. Give at least 1.")
+        shares = self.mix or entry.mix
+        if unknown := sorted(set(shares) - set(entry.behaviours)):
+            raise JepaflowError(
+                f"{self.env} has no behaviour '{unknown[0]}'. Choose among: {', '.join(entry.behaviours)}."
+            )
+        if not np.isfinite(list(shares.values())).all() or min(shares.values()) < 0 or sum(shares.values()) <= 0:
+            raise JepaflowError(f"the shares {dict(shares)} cannot be drawn from. Give numbers >= 0, not all zero.")
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of each behaviour, in the world's order, summing to one."""
+        entry = find_world(self.env)
+        given = self.mix or entry.mix
+        total = sum(given.values())
+        return {name: given.get(name, 0.0) / total for name in entry.behaviours if given.get(name, 0.0) > 0}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what an episode is a function of, for the record."""
+        world = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self.world).items()}
+        steps = self.steps or find_world(self.env).steps
+        return {
+            "env": self.env,
+            "steps": list(steps),
+            "seed": self.seed,
+            "image_size": self.image_size,
+            "mix": self.shares(),
+            "world": {key: list(value) if isinstance(value, tuple) else value for key, value in world.items()},
+        }
 
 
-def record_episode(
-    entry: WorldEntry, world: World, config: CollectConfig, index: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Run episode `index` and return its rows (each (T, ...) float32) and its pictures (T, S, S, 3) uint8."""
+@dataclass(frozen=True)
+class Recording:
+    """One episode in memory."""
+
+    rows: dict[str, np.ndarray]
+    """Features without pictures by key, each (T, ...)."""
+    pictures: dict[str, np.ndarray]
+    """Per camera, by its short name: (T, S, S, 3) uint8."""
+    task: str
+    behaviour: str
+
+
+def record_episode(entry: WorldEntry, world: World, config: CollectConfig, index: int) -> Recording:
+    """Run episode `index` of a collection."""
     rng = np.random.default_rng([config.seed, index])
     world.reset(seed=int(rng.integers(2**31)))
-    expert = entry.expert(world, rng)
-    length = int(rng.integers(config.steps[0], config.steps[1] + 1))
-    pictures = np.empty((length, config.image_size, config.image_size, 3), dtype=np.uint8)
-    actions, proprio, states = [], [], []
-    for t in range(length):
-        observation = world.observation()
-        action = expert.act()  # may draw a new target, which belongs to the state of this very row
-        pictures[t] = observation["pixels"]
-        proprio.append(observation["state"])
+    shares = config.shares()
+    name = next(iter(shares)) if len(shares) == 1 else str(rng.choice(list(shares), p=list(shares.values())))
+    behaviour = entry.behaviours[name](world, rng)
+    low, high = config.steps or entry.steps
+    length = int(rng.integers(low, high + 1))
+    if hasattr(behaviour, "done") and config.steps is None and name in ("expert", "failures"):
+        length = entry.longest
+    watch = entry.events(world) if entry.events is not None else None
+    seen: list[dict[str, np.ndarray]] = []
+    actions: list[np.ndarray] = []
+    states: list[np.ndarray] = []
+    events: list[int] = []
+    ending = AFTER
+    while len(actions) < length and ending > 0:
+        events.append(watch(getattr(behaviour, "phase", "")) if watch is not None else 0)
+        action = behaviour.act()  # may draw a new target, which belongs to the state of this very row
+        seen.append(world.observation())
         states.append(world.get_state())
         actions.append(action)
         world.advance(action)
-    rows = {"action": actions, "observation.state": proprio, "observation.environment_state": states}
-    return {key: np.stack(values).astype(np.float32) for key, values in rows.items()}, pictures
+        ending -= bool(getattr(behaviour, "done", False))
+    rows = {
+        "action": np.stack(actions).astype(np.float32),
+        "observation.state": np.stack([observation["state"] for observation in seen]).astype(np.float32),
+        "observation.environment_state": np.stack(states).astype(np.float32),
+    }
+    if watch is not None:
+        rows["event"] = np.array(events, dtype=np.int64)
+    if len(entry.behaviours) > 1:
+        rows["behaviour"] = np.full(len(actions), list(entry.behaviours).index(name), dtype=np.int64)
+    keys = ("pixels", *world.cameras[1:])
+    pictures = {
+        camera: np.stack([observation[key] for observation in seen])
+        for camera, key in zip(world.cameras, keys, strict=True)
+    }
+    return Recording(rows, pictures, world.task, name)
 
 
 def features(entry: WorldEntry, world: World) -> dict[str, dict[str, Any]]:
@@ -81,17 +157,24 @@ def features(entry: WorldEntry, world: World) -> dict[str, dict[str, Any]]:
     def numbers(names: tuple[str, ...], unit: str) -> dict[str, Any]:
         return {"dtype": "float32", "shape": [len(names)], "names": list(names), "unit": unit}
 
+    def words(name: str, labels: list[str]) -> dict[str, Any]:
+        return {"dtype": "int64", "shape": [1], "names": [name], "labels": labels}
+
     picture = {
         "dtype": "video",
         "shape": [world.image_size, world.image_size, 3],
         "names": ["height", "width", "channels"],
     }
-    return {
+    found = {
         "action": numbers(entry.action_names, entry.action_unit),
-        "observation.state": numbers(entry.proprio_names, entry.state_unit),
+        "observation.state": numbers(entry.proprio_names, entry.proprio_unit or entry.state_unit),
         "observation.environment_state": numbers(world.state_names, entry.state_unit),
-        f"observation.images.{world.camera}": picture,
     }
+    if entry.events is not None:
+        found["event"] = words("event", list(entry.event_labels))
+    if len(entry.behaviours) > 1:
+        found["behaviour"] = words("behaviour", list(entry.behaviours))
+    return found | {f"observation.images.{camera}": picture for camera in world.cameras}
 
 
 def collect(root: Path, config: CollectConfig) -> tuple[int, int]:
@@ -101,27 +184,70 @@ def collect(root: Path, config: CollectConfig) -> tuple[int, int]:
         JepaflowError: `root` holds something else, or a collection with other settings.
     """
     entry = find_world(config.env)
-    world = entry.make(config.image_size)
-    begun = _check_folder(root, config)
+    world = entry.make(config.image_size, config.world)
+    settings = config.settings()
+    if (backend := getattr(world, "backend", None)) is not None:
+        settings["renderer"] = backend  # pictures of two renderers must not be mixed
+    begun = _check_folder(root, settings)
     if (finished := _finished_episodes(root)) >= config.episodes:
         return finished, 0
     if begun:
         writer = DatasetWriter.resume(root)
     else:
-        writer = DatasetWriter(root, world.fps, features(entry, world), robot_type=config.env)
-    done = writer.num_episodes
+        writer = DatasetWriter(root, world.fps, features(entry, world), robot_type=config.env.partition("/")[0])
+    done = writer.finished()
+    missing = [index for index in range(config.episodes) if index not in done]
     with writer, progress("collect", config.episodes) as advance:
-        advance(min(done, config.episodes))
-        for index in range(done, config.episodes):
-            rows, pictures = record_episode(entry, world, config, index)
-            writer.add_episode(rows, {f"observation.images.{world.camera}": pictures}, world.task)
-            advance()
-    return max(done, config.episodes), max(0, config.episodes - done)
+        advance(config.episodes - len(missing))
+        with _recorders(root, config, min(config.workers, len(missing))) as record:
+            for _ in record(missing):
+                advance()
+    return max(len(done), config.episodes), len(missing)
 
 
-def _check_folder(root: Path, config: CollectConfig) -> bool:
+@contextmanager
+def _recorders(root: Path, config: CollectConfig, workers: int) -> Iterator[Any]:
+    """Give a function that records episodes, yielding as each is safe on disk."""
+    if workers <= 1:
+        _prepare(root, config)
+        yield lambda indices: map(_record, indices)
+        return
+    context = multiprocessing.get_context("spawn")  # a forked OpenGL or thread pool is a broken one
+    pool = ProcessPoolExecutor(workers, context, _prepare, (root, config))
+    try:
+        yield lambda indices: _unordered(pool, indices)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _unordered(pool: ProcessPoolExecutor, indices: list[int]) -> Iterator[None]:
+    try:
+        for future in as_completed([pool.submit(_record, index) for index in indices]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise JepaflowError(
+            "a worker process died (killed, or out of memory). Finished episodes are kept: run the command again, "
+            "perhaps with fewer --workers."
+        ) from error
+
+
+_job: dict[str, Any] = {}
+"""A worker process's world and settings."""
+
+
+def _prepare(root: Path, config: CollectConfig) -> None:
+    entry = find_world(config.env)
+    _job.update(root=root, config=config, entry=entry, world=entry.make(config.image_size, config.world))
+
+
+def _record(index: int) -> None:
+    episode = record_episode(_job["entry"], _job["world"], _job["config"], index)
+    pictures = {f"observation.images.{camera}": frames for camera, frames in episode.pictures.items()}
+    stage_episode(_job["root"], index, episode.rows, pictures, episode.task)
+
+
+def _check_folder(root: Path, settings: dict[str, Any]) -> bool:
     """Claim `root` for this collection; return whether the same settings have begun a dataset in it."""
-    settings = {"env": config.env, "steps": list(config.steps), "seed": config.seed, "image_size": config.image_size}
     record = root / RECORD
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         if not record.exists():
@@ -135,7 +261,7 @@ def _check_folder(root: Path, config: CollectConfig) -> bool:
                 f"{root} was collected with other settings ({', '.join(changed)}). "
                 "Use those or choose another --output-dir."
             )
-        return (root / STAGING).exists() or (root / "meta" / "info.json").exists()
+        return has_begun(root)
     write_json(record, settings)  # before the writer: whatever happens next, a rerun knows whose folder this is
     return False
 

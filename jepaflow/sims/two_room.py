@@ -46,7 +46,7 @@ class TwoRoomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     fps = 10.0
     """Control steps per second in recorded datasets."""
-    camera = "top"
+    cameras: tuple[str, ...] = ("top",)
     state_names: tuple[str, ...] = ("agent_x", "agent_y", "target_x", "target_y")
     task = "Go to the target."
 
@@ -101,6 +101,10 @@ class TwoRoomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         speed = self.config.speed
         delta = (speed * min(max(dx, -1.0), 1.0), speed * min(max(dy, -1.0), 1.0))
         self.agent = _float32(move(self.config, self._walls, self.agent, delta))
+
+    def still_action(self) -> Float[np.ndarray, " 2"]:
+        """Return the action that does nothing."""
+        return np.zeros(2, dtype=np.float32)
 
     def distance(self) -> float:
         """Return the distance (px) between the agent and the target."""

@@ -69,6 +69,18 @@ def look_at(eye: Vector, target: Vector) -> np.ndarray:
     return quat
 
 
+def project(
+    camera: tuple[tuple[float, float, float], tuple[float, float, float], float], points: np.ndarray
+) -> np.ndarray:
+    """Return where points (..., 3), m, lie in a workplace camera's square picture: (..., 2), shares from the top left."""
+    eye, target, fovy = camera
+    matrix = np.empty(9)
+    mujoco.mju_quat2Mat(matrix, look_at(eye, target))
+    seen = (np.asarray(points, dtype=float) - eye) @ matrix.reshape(3, 3)
+    focal = 0.5 / math.tan(math.radians(fovy) / 2)
+    return np.stack([0.5 - focal * seen[..., 0] / seen[..., 2], 0.5 + focal * seen[..., 1] / seen[..., 2]], axis=-1)
+
+
 def _surroundings(spec: mujoco.MjSpec, arm: Arm) -> None:
     spec.visual.headlight.ambient = [0.34, 0.34, 0.34]
     spec.visual.headlight.diffuse = [0.30, 0.30, 0.30]

@@ -9,7 +9,7 @@ attempt mends it. So the data hold failures and recoveries, labelled (`events`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from jaxtyping import Float32
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.arms.env import ArmEnv
-from jepaflow.sims.arms.script import CARRY, LOOSE, STRICT, Hand, Targets
+from jepaflow.sims.arms.script import CARRY, LOOSE, Hand, Targets
 from jepaflow.sims.arms.tasks import Sort
 
 SPOILS = ("miss", "drop", "slip")
@@ -62,8 +62,8 @@ class Noise:
         return self._now
 
 
-class ArmExpert:
-    """Does the environment's task.
+class Scripted:
+    """Acts out a script of targets, with noise, until the script ends.
 
     Args:
         env: the world, just reset.
@@ -93,7 +93,15 @@ class ArmExpert:
         if target is None:
             self.done, target = True, self.hand.target
         values = self.env.arm.to_lerobot(target + self._noise.next())
-        return np.clip(values, self.env.low, self.env.high).astype(np.float32)
+        return np.asarray(np.clip(values, self.env.low, self.env.high), dtype=np.float32)
+
+    def script(self) -> Targets:
+        """Yield one six-joint target (rad) per control step."""
+        raise NotImplementedError
+
+
+class ArmExpert(Scripted):
+    """Does the environment's task."""
 
     def script(self) -> Targets:
         """Return the script of the environment's task."""
@@ -111,7 +119,7 @@ class ArmExpert:
 
     def _reach(self) -> Targets:
         ball, hand = self.env.desk.place("marker").copy(), self.hand
-        for self.tries in range(1, self.config.tries + 1):
+        for _ in self._attempts():
             hand.phase = "approach"
             yield from hand.reach(ball, 30, None, LOOSE)
             yield from hand.wait(6)
@@ -143,8 +151,8 @@ class ArmExpert:
 
     def _stack(self) -> Targets:
         desk, hand = self.env.desk, self.hand
-        for self.tries in range(1, self.config.tries + 1):
-            held = yield from self._pick(0, self.tries - 1, 1)
+        for attempt in self._attempts():
+            held = yield from self._pick(0, attempt, 1)
             if held:
                 under = desk.cube(1).copy()
                 top = under[2] + desk.cube_half(0) + desk.cube_half(1)
@@ -163,22 +171,28 @@ class ArmExpert:
     def _push(self) -> Targets:
         desk, hand = self.env.desk, self.hand
         goal = desk.place("marker")[:2].copy()
-        for self.tries in range(1, self.config.tries + 1):
-            yield from self._sweep(goal, near=0.006)
+        for _ in self._attempts():
+            yield from self.sweep(0, goal, near=0.006)
             yield from hand.lift(0.07, 10)
             if self.env.rules.success(desk, self.env.scene):
                 break
         yield from hand.home()
 
+    def _attempts(self) -> Iterator[int]:
+        """Count the attempts at one object, from 0."""
+        for attempt in range(self.config.tries):
+            self.tries = attempt + 1
+            yield attempt
+
     # Parts ------------------------------------------------------------------------------------------------------------
 
-    def _sweep(self, goal: np.ndarray, near: float) -> Targets:
+    def sweep(self, cube: int, goal: np.ndarray, near: float) -> Targets:
         """Set the closed gripper down behind the cube and push it towards `goal`, looking after each small step."""
         desk, hand, arm = self.env.desk, self.hand, self.env.arm
-        cube, half = desk.cube(0)[:2].copy(), desk.cube_half(0)
-        way = (goal - cube) / max(1e-6, float(np.hypot(*(goal - cube))))
+        here, half = desk.cube(cube)[:2].copy(), desk.cube_half(cube)
+        way = (goal - here) / max(1e-6, float(np.hypot(*(goal - here))))
         yaw = math.atan2(way[1], way[0]) + math.pi / 2  # the jaws lie across the way
-        behind, height = cube - way * (half * 1.5 + 0.022), max(0.008, 0.7 * half)
+        behind, height = here - way * (half * 1.5 + 0.022), max(0.008, 0.7 * half)
         hand.phase = "approach"
         yield from hand.grip(arm.squeeze, 6)
         hover = hand.solver.grasp(np.array([*behind, 0.075]), hand.target, yaw)
@@ -188,17 +202,17 @@ class ArmExpert:
         hand.phase = "push"
         tip = behind.copy()
         for _ in range(60):
-            cube = desk.cube(0)[:2]
-            away = goal - cube
+            here = desk.cube(cube)[:2]
+            away = goal - here
             if np.hypot(*away) < near or (away @ way) < -0.01:
                 break
             way_now = away / max(1e-6, float(np.hypot(*away)))
-            contact = cube - way_now * (half + 0.004)
+            contact = here - way_now * (half + 0.004)
             tip = tip + np.clip(0.5 * (contact - tip) @ np.array([-way[1], way[0]]), -0.003, 0.003) * np.array(
                 [-way[1], way[0]]
             )
             tip = tip + 0.006 * way
-            if np.hypot(*(tip - cube)) > 0.08:
+            if np.hypot(*(tip - here)) > 0.08:
                 break
             yield from hand.reach(np.array([*tip, height]), 2, hover[1])
 
@@ -221,9 +235,9 @@ class ArmExpert:
     def _bring(self, cube: int, place: np.ndarray) -> Targets:
         """Bring a cube to above a place and let it go there, in a few attempts."""
         hand = self.hand
-        for self.tries in range(1, self.config.tries + 1):
+        for attempt in self._attempts():
             spoil = self._spoilt()
-            held = yield from self._pick(cube, self.tries - 1, 1)
+            held = yield from self._pick(cube, attempt, 1)
             if held:
                 yield from self._on_the_way(hand.carry(place, CARRY + 0.02), cube, spoil)
                 if hand.holds(cube):
