@@ -13,6 +13,8 @@ from jepaflow.data.types import Dataset, Episode
 Rows = dict[str, np.ndarray]
 _DEFAULT = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _DEGREES = 180 / np.pi
+NAMED = 6
+"""Constant dimensions that are named; of more, the number is told."""
 _MAX_LAG = 15  # frames, either way
 
 
@@ -22,6 +24,7 @@ class ValueChecks:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self.action, self.proprio = dataset.role("action"), dataset.role("proprio")
+        self.environment = dataset.role("environment")
         self._scale: dict[str, list[np.ndarray]] = defaultdict(list)  # largest magnitude, per episode
         self._low: dict[str, np.ndarray] = {}
         self._high: dict[str, np.ndarray] = {}
@@ -106,8 +109,11 @@ class ValueChecks:
 
     def _report_feature(self, key: str, low: np.ndarray, found: Collector) -> None:
         constant = np.flatnonzero(self._high[key] - low < 1e-9)
+        if key == self.environment:
+            return  # a simulator's state is kept to restore it, not to learn from: most of it may well stand still
         if len(constant):
-            names = ", ".join(self._name(key, dimension) for dimension in constant.tolist())
+            names = ", ".join(self._name(key, dimension) for dimension in constant[:NAMED].tolist())
+            names += f" and {len(constant) - NAMED} more" if len(constant) > NAMED else ""
             fix = "It carries nothing; normalising by its spread would divide by zero (jepaflow guards this)."
             found.add("warning", "constant", f"{names} never changes.", fix, subject=key)
         elif self._still[key]:

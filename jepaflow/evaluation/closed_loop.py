@@ -22,7 +22,7 @@ from jepaflow.evaluation.protocol import ProtocolConfig, draw_starts
 from jepaflow.evaluation.run import PlannerPolicy, already_solved, floors_and_ceiling, run_trials
 from jepaflow.planning.cem import ActionSpace
 from jepaflow.planning.controller import Controller, ControllerConfig
-from jepaflow.sims.registry import WorldEntry, action_bounds, find_world
+from jepaflow.sims.registry import WorldEntry, WorldOptions, action_bounds, find_world
 from jepaflow.training.checkpoint import Run
 
 
@@ -57,6 +57,8 @@ def evaluate_run(
         JepaflowError: the run does not fit the world, or its held-out episodes offer too few starts.
     """
     entry, store = find_world(env), Store(run.store_path)
+    if entry.optional:
+        entry = entry.bound(WorldOptions(cameras=store.cameras))
     _check_fit(run, entry, env)
     world = entry.make(run.model.config.image_size)
     listed = draw_starts(store, run.val_episodes, protocol, already_solved(world))
@@ -67,7 +69,8 @@ def evaluate_run(
     scaler = run.model.action_scaler
     space = ActionSpace.from_bounds(low, high, scaler.mean.cpu(), scaler.std.cpu())
     controller = Controller(run.model, space, settings)
-    policy = PlannerPolicy(entry, run.model.config.image_size, controller)
+    views = ["pixels" if name == store.cameras[0] else name for name in run.model.config.cameras]
+    policy = PlannerPolicy(entry, run.model.config.image_size, controller, views)
     starts, goals = store.read("state", listed.rows), store.read("state", listed.goal_rows)
     planner = run_trials(
         entry, run.model.config.image_size, policy, starts, goals, protocol.budget, f"plan ({run.path.name})"
@@ -79,7 +82,7 @@ def evaluate_run(
 def _check_fit(run: Run, entry: WorldEntry, env: str) -> None:
     """Refuse a model that this world cannot feed."""
     config = run.model.config
-    if len(config.cameras) != 1:
+    if len(config.cameras) > 1 and not entry.optional:
         raise JepaflowError(
             f"{run.path} looks through {len(config.cameras)} cameras, {env} has one. Train it with one camera."
         )

@@ -84,8 +84,10 @@ def run_trials(
 class PlannerPolicy:
     """The controller as a policy: renders only when it looks."""
 
-    def __init__(self, entry: WorldEntry, image_size: int, controller: Controller) -> None:
-        self._entry, self._image_size, self._controller = entry, image_size, controller
+    def __init__(
+        self, entry: WorldEntry, image_size: int, controller: Controller, views: Sequence[str] = ("pixels",)
+    ) -> None:
+        self._entry, self._image_size, self._controller, self._views = entry, image_size, controller, views
 
     def begin(self, worlds: Sequence[World], goals: Float[np.ndarray, "n d"]) -> None:
         """Show the controller pictures of the worlds in their goal states."""
@@ -94,19 +96,18 @@ class PlannerPolicy:
         for goal in goals:
             twin.set_state(goal)
             seen.append(twin.observation())
-        self._controller.reset(_pictures(seen), _proprio(seen))
+        self._controller.reset(self._pictures(seen), _proprio(seen))
 
     def act(self, step: int, worlds: Sequence[World]) -> Float[np.ndarray, "n A"]:
         """Return the plan's next actions."""
         if not self._controller.looks_next:
             return self._controller.act(None)
         seen = [world.observation() for world in worlds]
-        return self._controller.act(_pictures(seen), _proprio(seen))
+        return self._controller.act(self._pictures(seen), _proprio(seen))
 
-
-def _pictures(seen: list[dict[str, np.ndarray]]) -> np.ndarray:
-    """Return the pictures (n, V=1, S, S, 3)."""
-    return np.stack([observation["pixels"] for observation in seen])[:, None]
+    def _pictures(self, seen: list[dict[str, np.ndarray]]) -> np.ndarray:
+        """Return the pictures (n, V, S, S, 3) of the model's views, in its order."""
+        return np.stack([np.stack([observation[view] for view in self._views]) for observation in seen])
 
 
 def _proprio(seen: list[dict[str, np.ndarray]]) -> np.ndarray:

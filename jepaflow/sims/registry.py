@@ -7,7 +7,7 @@ mixes. `collect`, `view` and the evaluation protocol need nothing else, so a new
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -146,6 +146,11 @@ class WorldEntry:
         if options is not None and options != WorldOptions() and not self.optional:
             raise JepaflowError("this world has no cameras, factors or models to choose. Leave those options out.")
         return self.build(image_size, options or WorldOptions())
+
+    def bound(self, options: WorldOptions) -> WorldEntry:
+        """Return the entry of the same world with these choices made, so that `make(size)` needs no more words."""
+        build = self.build
+        return replace(self, build=lambda image_size, _: build(image_size, options))
 
 
 def find_world(name: str) -> WorldEntry:
