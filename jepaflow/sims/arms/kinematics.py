@@ -109,7 +109,7 @@ class Kinematics:
             openings: gripper joints to choose from, the best liked first; empty: as it is.
             skip: how many of the best to pass over, because they were tried in vain.
         """
-        found = []
+        found: list[tuple[float, int, Solution, float]] = []
         for turn in range(4):
             way = yaw + turn * np.pi / 2
             solution = self.solve(position, joints, way)

@@ -23,7 +23,7 @@ PRINT = (0.98, 0.80, 0.18)
 MOTOR = (0.13, 0.13, 0.15)
 KP, KV, TORQUE = 998.22, 2.731, 2.94
 """STS3215 as a position actuator: N m/rad, N m s/rad, N m (servo gain 16; RBE501 project, Open Duck Mini)."""
-JOINT = {"damping": [0.60, 0.0, 0.0], "frictionloss": 0.052, "armature": 0.028}
+JOINT: dict[str, Any] = {"damping": [0.60, 0.0, 0.0], "frictionloss": 0.052, "armature": 0.028}
 RANGES = {
     "shoulder_pan": (-1.91986, 1.91986),
     "shoulder_lift": (-1.74533, 1.74533),
@@ -32,7 +32,7 @@ RANGES = {
     "wrist_roll": (-2.74385, 2.84121),
     "gripper": (-0.174533, 1.74533),
 }
-GRIP = {"condim": 6, "friction": [1, 0.005, 0.0005], "solref": [0.01, 1], "priority": 1}
+GRIP: dict[str, Any] = {"condim": 6, "friction": [1, 0.005, 0.0005], "solref": [0.01, 1], "priority": 1}
 """Contacts of everything on the gripper: six-dimensional friction, and the gripper's say counts."""
 FIXED_JAW_X = -0.0081
 """x of the fixed jaw's inner face in the gripper's frame, m."""
