@@ -20,15 +20,15 @@ def write_store(
     entry = find_world("two_room")
     world = entry.make(image_size)
     recorded = [record_episode(entry, world, config, index) for index in range(episodes)]
-    lengths = np.array([len(pictures) for _, pictures in recorded])
+    lengths = np.array([len(episode.rows["action"]) for episode in recorded])
     with h5py.File(path, "w") as file:
-        file["pixels"] = np.concatenate([pictures for _, pictures in recorded])
+        file["pixels"] = np.concatenate([episode.pictures["top"] for episode in recorded])
         for column, key in (
             ("action", "action"),
             ("proprio", "observation.state"),
             ("state", "observation.environment_state"),
         ):
-            file[column] = np.concatenate([rows[key] for rows, _ in recorded])
+            file[column] = np.concatenate([episode.rows[key] for episode in recorded])
         file["episode_idx"] = np.repeat(np.arange(episodes), lengths)
         file["step_idx"] = np.concatenate([np.arange(n) for n in lengths])
         file["ep_len"] = lengths.astype(np.int32)
