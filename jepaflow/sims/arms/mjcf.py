@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import mujoco
+import numpy as np
 
-Vector = Sequence[float]
+Vector = Sequence[float | int] | np.ndarray
 Colour = tuple[float, float, float]
 
 SEEN, LOOKS, TOUCH = 1, 2, 3
