@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.data.resize import ImageRule
-from jepaflow.data.types import Camera, Dataset
+from jepaflow.data.types import Camera, Dataset, Episode, Slot
 
 FORMAT = 1
 ON_DAMAGE = ("fail", "drop", "keep")
@@ -30,7 +30,7 @@ class ConvertConfig:
         verify: random frames that are read again from source and store and compared when all is written.
         cameras: short names of the cameras to keep, primary first; empty means all.
         units: units by feature key, where the dataset does not tell them.
-        overwrite: replace an existing store, or begin an interrupted one anew.
+        overwrite: replace an existing store once the new one is whole, or begin an interrupted one anew.
     """
 
     image_size: int = 224
@@ -74,7 +74,16 @@ class ConversionPlan:
 
     def __init__(self, dataset: Dataset, cameras: list[Camera], config: ConvertConfig) -> None:
         self.dataset, self.cameras, self.config = dataset, cameras, config
-        self.rows = sum(episode.length for episode in dataset.episodes)
+        # Episodes that could not even be opened are damaged ones like others, with no row.
+        self.unreadable = {
+            found.episode: found.sentence
+            for found in dataset.problems
+            if found.level == "error" and found.episode is not None and found.episode not in dataset.absent
+        }
+        opened = {episode.index for episode in dataset.episodes}
+        closed = [Episode(index, 0) for index in self.unreadable if index not in opened]
+        self.episodes = sorted([*dataset.episodes, *closed], key=lambda episode: episode.index)
+        self.rows = sum(episode.length for episode in self.episodes)
         if self.rows == 0:
             raise JepaflowError(f"{dataset.root}: all episodes are empty. Check the source.")
         self.column_of = {
@@ -86,30 +95,45 @@ class ConversionPlan:
         self.sizes = {column: int(np.prod(dataset.features[key].shape)) for column, key in self.low.items()}
         texts = [task for episode in dataset.episodes for task in episode.tasks]
         self.tasks = list(dataset.tasks) or list(dict.fromkeys(texts))
+        self.task_places = {index: place for place, index in enumerate(dataset.task_indices)}
         if unknown := sorted(set(config.units) - set(dataset.features)):
             known = ", ".join(dataset.features)
             raise JepaflowError(f"--units names {unknown[0]!r}, which is no feature. The features: {known}.")
 
     def header(self) -> dict[str, Any]:
         """Source and options: an interrupted store is continued only under the same ones."""
+        data = self.dataset
         files = {
             path
-            for episode in self.dataset.episodes
+            for episode in self.episodes
             for path in [episode.data, *(slot.path for slot in episode.slots.values())]
             if path is not None and path.exists()
         }
-        listing = sorted((path.name, path.stat().st_size) for path in files)
+        episodes = [
+            [e.index, e.length, e.tasks, self._name(e.data), {k: self._slot(slot) for k, slot in e.slots.items()}]
+            for e in self.episodes
+        ]
+        features = {key: asdict(feature) for key, feature in data.features.items()}
         return {
             "format": FORMAT,
-            "source": self.dataset.root.resolve().name,
-            "files": hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:16],
-            "episodes": len(self.dataset.episodes),
+            "source": data.root.resolve().name,
+            "files": _fingerprint(sorted((self._name(path), path.stat().st_size) for path in files)),
+            "metadata": _fingerprint([data.fps, features, self.tasks, data.task_indices, episodes]),
+            "episodes": len(self.episodes),
             "rows": self.rows,
             "image_size": self.config.image_size,
             "fit": self.config.fit,
             "cameras": [camera.name for camera in self.cameras],
             "on_damage": self.config.on_damage,
         }
+
+    def _name(self, path: Path | None) -> str:
+        """A file's name inside the dataset: the dataset itself may move."""
+        root = self.dataset.root
+        return "" if path is None else str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+    def _slot(self, slot: Slot) -> list[Any]:
+        return [self._name(slot.path), slot.start, slot.stop]
 
     def columns(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Columns of the store with shape and dtype."""
@@ -138,6 +162,10 @@ class ConversionPlan:
             "source": self.dataset.root.resolve().name,
             "features": features,
         }
+
+
+def _fingerprint(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_space(out: Path, plan: ConversionPlan) -> None:

@@ -5,8 +5,11 @@ wrong with an episode is found before or while it is decoded and then handled as
 in silence: the report lists every dropped episode and every repeated frame.
 """
 
+import fcntl
 import json
+import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,10 @@ import numpy as np
 
 from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
-from jepaflow.common.files import write_json
+from jepaflow.common.files import read_json, write_json
 from jepaflow.data.conversion_plan import ConversionPlan, ConvertConfig, check_space, choose_cameras
-from jepaflow.data.partial import Entry, PartialStore, discard
+from jepaflow.data.episode_rows import Damage, episode_rows
+from jepaflow.data.partial import Entry, PartialStore, refuse_existing
 from jepaflow.data.types import Camera, Dataset, Episode, compact
 from jepaflow.data.verify import Verification, verify
 
@@ -26,7 +30,7 @@ __all__ = ["ConvertConfig", "Report", "convert"]
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion did; saved as ``conversion_report.json`` beside the store."""
+    """What a conversion did; saved in ``conversion_report.json`` beside the store, under the store's name."""
 
     store: str
     source: str
@@ -45,10 +49,6 @@ class Report:
     verification: dict[str, Any]
 
 
-class Damage(Exception):
-    """One episode cannot be converted as it is."""
-
-
 def convert(dataset: Dataset, out: Path, config: ConvertConfig) -> Report:
     """Write ``dataset`` into the store ``out``; continues where an interrupted conversion stopped.
 
@@ -60,10 +60,8 @@ def convert(dataset: Dataset, out: Path, config: ConvertConfig) -> Report:
     cameras = choose_cameras(dataset, config.cameras)
     if out.is_dir():
         raise JepaflowError(f"{out} is a folder. Give the name of the store, such as {out / (out.name + '.h5')}.")
-    if config.overwrite:
-        discard(out)
-    elif out.exists():
-        raise JepaflowError(f"{out} exists already. Use --overwrite to replace it, or choose another file.")
+    if not config.overwrite:
+        refuse_existing(out)
     if not dataset.episodes:
         raise JepaflowError(
             f"{dataset.root} holds no episode ({len(dataset.absent)} are promised). Fetch its data files."
@@ -72,12 +70,12 @@ def convert(dataset: Dataset, out: Path, config: ConvertConfig) -> Report:
     check_space(out, plan)
     store: PartialStore | None = None
     try:
-        store = PartialStore(out, plan.header(), plan.columns())
+        store = PartialStore(out, plan.header(), plan.columns(), config.overwrite)
         return _write(plan, store, out, begin)
     except OSError as error:
         raise JepaflowError(
             f"Writing {out} failed ({error.strerror or error}). Free some space or choose another place, and run the "
-            "same command again: it continues after the last whole episode."
+            f"same command again: it {'begins anew' if config.overwrite else 'continues after the last whole episode'}."
         ) from error
     finally:
         if store is not None:
@@ -95,30 +93,29 @@ def _write(plan: ConversionPlan, store: PartialStore, out: Path, begin: float) -
     config = plan.config
     checked = verify(plan.dataset, plan.cameras, config.rule, store, kept, config.verify, plan.column_of)
     report = _report(plan, out, store.entries, checked, continued, seconds)
-    write_json(out.parent / "conversion_report.json", asdict(report))
+    _save_report(out, report)
     store.complete({"jepaflow": json.dumps(plan.meta()), "conversion_report": json.dumps(asdict(report))})
     return report
 
 
 def _convert_all(plan: ConversionPlan, store: PartialStore) -> None:
-    dataset = plan.dataset
-    total = sum(episode.length for episode in dataset.episodes) * len(plan.cameras)
-    with progress("Converting frames", total) as advance:
-        for number, episode in enumerate(dataset.episodes):
+    with progress("Converting frames", plan.rows * len(plan.cameras)) as advance:
+        for number, episode in enumerate(plan.episodes):
             if number >= len(store.entries):
                 _convert_one(plan, store, episode)
-            advance(episode.length * len(plan.cameras), note=f"episode {number + 1} of {len(dataset.episodes)}")
+            advance(episode.length * len(plan.cameras), note=f"episode {number + 1} of {len(plan.episodes)}")
     store.wait()
 
 
 def _convert_one(plan: ConversionPlan, store: PartialStore, episode: Episode) -> None:
-    entry, policy = Entry(episode.index, episode.length), plan.config.on_damage
+    policy = plan.config.on_damage
+    entry = Entry(episode.index, episode.length, on_damage=policy)
     try:
-        values = _low_dimensional(plan, episode, sum(kept.length > 0 for kept in store.entries), store.row)
-        entry.damage = _value_damage(plan, values) + _frame_damage(plan, episode)
+        rows = episode_rows(plan, episode, sum(kept.length > 0 for kept in store.entries), store.row)
+        entry.damage = rows.damage + _frame_damage(plan, episode)
         if entry.damage and policy != "keep":
             raise Damage
-        for column, column_values in values.items():
+        for column, column_values in rows.values.items():
             store.write_rows(column, column_values)
         for camera in plan.cameras:
             _write_frames(plan, store, episode, camera, entry)
@@ -133,40 +130,6 @@ def _convert_one(plan: ConversionPlan, store: PartialStore, episode: Episode) ->
             ) from problem
         entry.length = 0
     store.finish_episode(entry)
-
-
-def _low_dimensional(plan: ConversionPlan, episode: Episode, number: int, first_row: int) -> dict[str, np.ndarray]:
-    """The episode's low-dimensional columns as the store keeps them."""
-    rows = plan.dataset.rows(episode)
-    count = len(next(iter(rows.values())))
-    if count != episode.length:
-        raise Damage(f"the data file holds {count} rows, the metadata promise {episode.length}.")
-    values: dict[str, np.ndarray] = {}
-    for column, key in plan.low.items():
-        if key not in rows:
-            raise Damage(f"the column {key} is missing.")
-        values[column] = rows[key].reshape(count, -1).astype(np.float32)
-        if values[column].shape[1] != plan.sizes[column]:
-            raise Damage(f"{key} has {values[column].shape[1]} values, declared are {plan.sizes[column]}.")
-    stamps = rows.get("timestamp", np.arange(count) / plan.dataset.fps)
-    values["timestamp"] = stamps.reshape(count).astype(np.float32)
-    values["episode_idx"] = np.full(count, number, dtype=np.int64)
-    values["step_idx"] = np.arange(count, dtype=np.int64)
-    values["index"] = rows.get("index", np.arange(first_row, first_row + count)).reshape(count).astype(np.int64)
-    task = rows.get("task_index", np.zeros(count, dtype=np.int64)).reshape(count).astype(np.int64)
-    if len(episode.tasks) == 1 and episode.tasks[0] in plan.tasks:
-        task = np.full(count, plan.tasks.index(episode.tasks[0]), dtype=np.int64)
-    values["task_index"] = np.clip(task, 0, max(len(plan.tasks) - 1, 0))
-    return values
-
-
-def _value_damage(plan: ConversionPlan, values: dict[str, np.ndarray]) -> list[str]:
-    damage = []
-    for column, key in plan.low.items():
-        bad = np.flatnonzero(~np.isfinite(values[column]).all(axis=1))
-        if len(bad) and column != "state":
-            damage.append(f"{key} is NaN or infinite in {len(bad)} frames (first: frame {bad[0]}).")
-    return damage
 
 
 def _frame_damage(plan: ConversionPlan, episode: Episode) -> list[str]:
@@ -195,6 +158,23 @@ def _write_frames(plan: ConversionPlan, store: PartialStore, episode: Episode, c
             raise Damage
     if number + 1 < episode.length:
         raise Damage(f"only {number + 1} {camera.name} frames for {episode.length} rows.")
+
+
+def _save_report(out: Path, report: Report) -> None:
+    """Enter the report into the folder's ``conversion_report.json``, an object with one entry per store."""
+    path = out.parent / "conversion_report.json"
+    folder = os.open(out.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network disks lock no folders
+            fcntl.flock(folder, fcntl.LOCK_EX)  # conversions into one folder may finish together
+        reports = read_json(path) if path.exists() else {}
+        if not isinstance(reports, dict):
+            raise JepaflowError(f"{path} holds no conversion reports. Move it away.")
+        if isinstance(reports.get("store"), str):  # one report alone, as it was written before
+            reports = {reports["store"]: reports}
+        write_json(path, {**reports, out.name: asdict(report)})
+    finally:
+        os.close(folder)
 
 
 def _report(

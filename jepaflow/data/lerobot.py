@@ -1,15 +1,17 @@
 """Read LeRobot v2.0, v2.1 and v3.0 datasets with pyarrow and PyAV, without the ``lerobot`` package.
 
-An episode's rows are those that carry its ``episode_index``; its frames are those in its slot of the video file,
-``[from_timestamp, to_timestamp)``. Never the file's first frames: a v3.0 file holds many episodes.
+An episode's rows are those that carry its ``episode_index``, in the order of ``frame_index``; its frames are those in
+its slot of the video file, ``[from_timestamp, to_timestamp)``. Never the file's first frames: a v3.0 file holds many
+episodes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jepaflow.common.errors import JepaflowError
@@ -44,7 +46,8 @@ class LeRobotDataset:
         present = {episode.index for episode in self.episodes}
         promised = set(range(int(info.get("total_episodes") or 0))) | {episode.index for episode in self.layout.listed}
         self.absent = sorted(promised - present)
-        self.tasks = [self.layout.tasks[index] for index in sorted(self.layout.tasks)]
+        self.task_indices = sorted(self.layout.tasks)
+        self.tasks = [self.layout.tasks[index] for index in self.task_indices]
         self._cached: tuple[Path, pa.Table] | None = None
         self._indexes: dict[Path, VideoIndex] = {}
         self._cursors: dict[str, VideoCursor] = {}
@@ -100,9 +103,23 @@ class LeRobotDataset:
         return self._cached[1]
 
     def row_numbers(self, episode: Episode) -> np.ndarray:
-        """Positions of an episode's rows in its data file, shape (T,)."""
+        """Positions of an episode's rows in its data file, shape (T,).
+
+        In the order of ``frame_index`` where that counts 0 .. T-1; else as they lie, for it tells no order.
+        """
         assert episode.data is not None
         table = self.table(episode.data)
+        numbers = self._own_rows(episode, table)
+        if "frame_index" not in table.column_names:
+            return numbers
+        place = _to_numpy(table["frame_index"].take(pa.array(numbers)), _column_of(episode, "frame_index"))
+        if place is None or place.size != len(numbers):
+            return numbers
+        order = np.argsort(place.ravel(), kind="stable")
+        return numbers[order] if np.array_equal(place.ravel()[order], np.arange(len(numbers))) else numbers
+
+    def _own_rows(self, episode: Episode, table: pa.Table) -> np.ndarray:
+        """Positions of an episode's rows as they lie."""
         if self.layout.version == "v2":
             return np.arange(table.num_rows)
         if "episode_index" in table.column_names:
@@ -124,11 +141,11 @@ class LeRobotDataset:
             raise JepaflowError(
                 f"Episode {episode.index}: {episode.data} holds no row of it. Restore the file or drop the episode."
             )
-        if len(numbers) < table.num_rows:
+        if not np.array_equal(numbers, np.arange(table.num_rows)):
             table = table.take(pa.array(numbers))
         columns = {}
         for name in table.column_names:
-            values = _to_numpy(table[name], f"Episode {episode.index}: column {name} of {episode.data}")
+            values = _to_numpy(table[name], _column_of(episode, name))
             if values is not None:
                 columns[name] = values
         return columns
@@ -230,18 +247,36 @@ class LeRobotDataset:
         return camera.key in pq_names(episode.data)
 
     def _parquet_images(self, episode: Episode, camera: Camera) -> Iterator[bytes | None]:
+        """The episode's encoded images in order; one that lies before its turn waits for it."""
         assert episode.data is not None
-        numbers, begin = self.row_numbers(episode), 0
-        wanted = set(numbers.tolist())
-        with pq.ParquetFile(episode.data) as file:
+        turn = {row: number for number, row in enumerate(self.row_numbers(episode).tolist())}
+        waiting: dict[int, bytes | None] = {}
+        due = 0
+        try:
+            for row, cell in self._cells(episode.data, camera.key, turn):
+                waiting[turn[row]] = self._image_bytes(cell.as_py())
+                while due in waiting:
+                    yield waiting.pop(due)
+                    due += 1
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise JepaflowError(
+                f"Episode {episode.index}, frame {due}: the {camera.name} images in {episode.data} cannot be read "
+                f"({reason}). Restore the file or drop the episode."
+            ) from error
+
+    @staticmethod
+    def _cells(path: Path, key: str, wanted: Mapping[int, int]) -> Iterator[tuple[int, pa.Scalar]]:
+        """The wanted rows of one column of a data file, with their positions, as they lie; a few in memory at once."""
+        begin, first, last = 0, min(wanted, default=0), max(wanted, default=-1)
+        with pq.ParquetFile(path) as file:
             for group in range(file.metadata.num_row_groups):
                 end = begin + file.metadata.row_group(group).num_rows
-                if len(numbers) and numbers[-1] >= begin and numbers[0] < end:
+                if last >= begin and first < end:
                     place = begin
-                    for batch in file.iter_batches(_IMAGE_ROWS, row_groups=[group], columns=[camera.key]):
+                    for batch in file.iter_batches(_IMAGE_ROWS, row_groups=[group], columns=[key]):
                         cells = batch.column(0)
-                        for cell in (cells[row] for row in range(len(cells)) if place + row in wanted):
-                            yield self._image_bytes(cell.as_py())
+                        yield from ((place + row, cells[row]) for row in range(len(cells)) if place + row in wanted)
                         place += len(cells)
                 begin = end
 
@@ -250,7 +285,7 @@ class LeRobotDataset:
             if cell.get("bytes"):
                 return bytes(cell["bytes"])
             path = self.root / str(cell.get("path") or "")
-            return path.read_bytes() if path.is_file() and self.root.resolve() in path.resolve().parents else None
+            return _bytes_or_none(path) if self.root.resolve() in path.resolve().parents else None
         return bytes(cell) if isinstance(cell, bytes) else None
 
     def _image_files(self, episode: Episode, camera: Camera) -> Iterator[bytes | None]:
@@ -265,11 +300,18 @@ class LeRobotDataset:
                             f"Episode {episode.index}: {base} holds {len(files)} images for {count} rows. "
                             "Restore the missing ones or drop the episode."
                         )
-                    yield from (path.read_bytes() for path in files)
+                    yield from (_bytes_or_none(path) for path in files)
                     return
         raise JepaflowError(
             f"Episode {episode.index}: no {camera.name} images found. Restore them or drop the episode."
         )
+
+
+def _bytes_or_none(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None  # one image that cannot be read is one that cannot be decoded
 
 
 def _is_camera(feature: dict[str, Any]) -> bool:
@@ -287,18 +329,32 @@ def _feature(key: str, feature: dict[str, Any]) -> Feature:
     return Feature(key, str(feature.get("dtype")), shape, flat_names(feature.get("names"), int(np.prod(shape))), unit)
 
 
+def _column_of(episode: Episode, name: str) -> str:
+    return f"Episode {episode.index}: column {name} of {episode.data}"
+
+
 def _to_numpy(column: pa.ChunkedArray, where: str) -> np.ndarray | None:
-    """A column as ``(T,)`` or ``(T, n)``; None for text; nulls become NaN."""
+    """A column as ``(T,)`` or ``(T, n)``; None for text; nulls become NaN.
+
+    Raises:
+        JepaflowError: naming the first row that holds more or fewer values than most, or none.
+    """
     array, length = column.combine_chunks(), len(column)
-    nested = False
+    width, nested = 1, False
     while pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
-        array, nested = array.flatten(), True
+        sizes = pc.list_value_length(array).fill_null(-1).to_numpy(zero_copy_only=False)
+        usual = max(int(np.sort(sizes)[len(sizes) // 2]), 0) if len(sizes) else 0
+        if (odd := np.flatnonzero(sizes != usual)).size:
+            row, size = int(odd[0]) // max(width, 1), max(int(sizes[odd[0]]), 0)
+            raise JepaflowError(
+                f"{where} has rows of different lengths: row {row} holds {size} values where {usual} are usual. "
+                "Restore the file or drop the episode."
+            )
+        width, nested, array = width * usual, True, array.flatten()
     kind = array.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         return None
     values = np.asarray(array.to_numpy(zero_copy_only=False))
     if values.dtype == object:  # booleans or integers with nulls
         values = np.array([np.nan if value is None else float(value) for value in values])
-    if nested and (length == 0 or len(values) % length):
-        raise JepaflowError(f"{where} has rows of different lengths. Restore the file or drop the episode.")
-    return values.reshape(length, -1) if nested else values
+    return values.reshape(length, width) if nested else values

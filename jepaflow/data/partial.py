@@ -28,12 +28,13 @@ _ROWS_PER_CHUNK = 1024
 
 @dataclass
 class Entry:
-    """What happened to one source episode. ``length`` is 0 for a dropped one."""
+    """What happened to one source episode. ``length`` is 0 for a dropped one; ``on_damage`` was the rule then."""
 
     source: int
     length: int
     damage: list[str] = field(default_factory=list)
     repeated_frames: int = 0
+    on_damage: str = "fail"
 
 
 class PartialStore:
@@ -43,34 +44,49 @@ class PartialStore:
         out: the store to be.
         header: source and options, JSON-able; decides whether an interrupted file may be continued.
         columns: per column its shape and dtype, e.g. ``{"pixels": ((N, S, S, 3), "u1"), "action": ((N, A), "f4")}``.
+        overwrite: begin an interrupted store anew; a finished one stays until the new one takes its name.
 
     Raises:
-        JepaflowError: when another process writes it, or the interrupted one was begun differently.
+        JepaflowError: when another process writes it, the interrupted one was begun differently, or ``out`` exists.
     """
 
     def __init__(
-        self, out: Path, header: Mapping[str, Any], columns: Mapping[str, tuple[tuple[int, ...], str]]
+        self,
+        out: Path,
+        header: Mapping[str, Any],
+        columns: Mapping[str, tuple[tuple[int, ...], str]],
+        overwrite: bool = False,
     ) -> None:
         self.out, self.path = out, out.with_name(out.name + ".partial")
         self.journal_path = out.with_name(out.name + ".journal.partial")
         self.entries: list[Entry] = []
         out.parent.mkdir(parents=True, exist_ok=True)
         self._journal = open(self.journal_path, "a+b")  # noqa: SIM115 - open for as long as the writer lives
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._journal.close()
-            raise JepaflowError(
-                f"Another conversion is writing {self.path}. Wait for it, or choose another file."
-            ) from error
         self._header = json.loads(json.dumps(dict(header)))
-        with _full_disk_is_an_os_error():
-            self._file = self._continue(set(columns)) or self._create(columns)
+        try:
+            self._lock()
+            if not overwrite:
+                refuse_existing(out)  # once more: another conversion may have finished it in the meantime
+            with _full_disk_is_an_os_error():
+                self._file = (None if overwrite else self._continue(set(columns))) or self._create(columns)
+        except BaseException:
+            self._journal.close()
+            raise
         self._data = {name: self._file[name] for name in columns}  # looked up once: a look-up costs more than a row
         self.row = sum(entry.length for entry in self.entries)
         self._descriptor: int | None = os.open(self.path, os.O_RDONLY)
         self._saver = ThreadPoolExecutor(1)
         self._saved: Future[None] | None = None
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A conversion that finished between our opening and our locking has removed the file that we hold.
+            ours = os.path.samestat(os.fstat(self._journal.fileno()), os.stat(self.journal_path))
+        except (BlockingIOError, FileNotFoundError):
+            ours = False
+        if not ours:
+            raise JepaflowError(f"Another conversion is writing {self.path}. Wait for it, or choose another file.")
 
     def _continue(self, columns: set[str]) -> h5py.File | None:
         self._journal.seek(0)
@@ -78,13 +94,16 @@ class PartialStore:
         lines = [line for line in self._journal.read().split(b"\n")[:-1] if line]
         if not lines or not self.path.exists():
             return None
-        header = json.loads(lines[0])
-        if header != self._header:
-            differing = sorted(key for key in {*header, *self._header} if header.get(key) != self._header.get(key))
+        header, entries = json.loads(lines[0]), [Entry(**json.loads(line)) for line in lines[1:]]
+        # How damage is handled binds only once some was met.
+        header["on_damage"] = next(
+            (entry.on_damage for entry in entries if entry.damage), self._header.get("on_damage")
+        )
+        differing = sorted(key for key in {*header, *self._header} if header.get(key) != self._header.get(key))
+        if differing:
             said = ", ".join(
                 f"{key}: {_short(header.get(key))}, now {_short(self._header.get(key))}" for key in differing
             )
-            self._journal.close()
             raise JepaflowError(
                 f"{self.path} was begun differently ({said}). "
                 "Use the same options to continue, or --overwrite to start anew."
@@ -97,7 +116,7 @@ class PartialStore:
         if not complete:
             file.close()
             return None
-        self.entries = [Entry(**json.loads(line)) for line in lines[1:]]
+        self.entries = entries
         self._journal.truncate(sum(len(line) + 1 for line in lines))
         return file
 
@@ -180,12 +199,12 @@ class PartialStore:
             self._file.attrs["complete"] = True
             self._file.flush()
             self._file.close()
-        self.close()
         with open(self.path, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(self.path, self.out)
         self.journal_path.unlink(missing_ok=True)
         sync_directory(self.out.parent)
+        self.close()  # last, for it gives the lock back
 
     def close(self) -> None:
         """Let go of the files; an unfinished store stays to be continued."""
@@ -210,10 +229,14 @@ def _full_disk_is_an_os_error() -> Iterator[None]:
         raise OSError(int(match.group(1)), os.strerror(int(match.group(1)))) from error
 
 
-def discard(out: Path) -> None:
-    """Remove a store and whatever an interrupted conversion left of it."""
-    for suffix in ("", ".partial", ".journal.partial"):
-        out.with_name(out.name + suffix).unlink(missing_ok=True)
+def refuse_existing(out: Path) -> None:
+    """Keep a finished store from being written over.
+
+    Raises:
+        JepaflowError: when ``out`` exists.
+    """
+    if out.exists():
+        raise JepaflowError(f"{out} exists already. Use --overwrite to replace it, or choose another file.")
 
 
 def _short(value: Any) -> str:

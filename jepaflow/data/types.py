@@ -84,6 +84,7 @@ class Dataset(Protocol):
     episodes: list[Episode]
     absent: list[int]
     tasks: list[str]
+    task_indices: list[int]  # the task_index by which rows mean each of ``tasks``; empty where no table tells
     problems: list[Finding]  # met while opening
 
     def rows(self, episode: Episode) -> dict[str, np.ndarray]:

@@ -126,12 +126,12 @@ class VideoCursor:
         self.close()
         try:
             self._container = av.open(str(self.index.path))
+            stream = self._container.streams.video[0]
+            stream.thread_type = "AUTO"
+            if number:
+                self._container.seek(int(self.index.pts[number]), stream=stream, backward=True)
         except (av.error.FFmpegError, OSError) as error:
             raise JepaflowError(f"{self.index.path} cannot be opened ({_reason(error)}). Restore the file.") from error
-        stream = self._container.streams.video[0]
-        stream.thread_type = "AUTO"
-        if number:
-            self._container.seek(int(self.index.pts[number]), stream=stream, backward=True)
         self._decoded = self._container.decode(stream)
         self._pending, self._next = None, number
 

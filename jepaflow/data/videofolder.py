@@ -26,7 +26,7 @@ def video_files(root: Path) -> list[Path]:
 
 
 class VideoFolder:
-    """Videos as a :class:`jepaflow.data.types.Dataset`. Files that cannot be opened become problems.
+    """Videos as a :class:`jepaflow.data.types.Dataset`. Files that cannot be opened become problems that name the episode.
 
     Raises:
         JepaflowError: when no file can be opened.
@@ -38,6 +38,7 @@ class VideoFolder:
         self.episodes: list[Episode] = []
         self.absent: list[int] = []
         self.tasks: list[str] = []
+        self.task_indices: list[int] = []
         self.features: dict[str, Feature] = {}
         self._indexes = {}
         for number, path in enumerate(video_files(self.root)):
