@@ -68,18 +68,19 @@ class CollectConfig:
             raise JepaflowError(f"the seed is {self.seed}. Give a number that is not negative.")
         if self.workers < 1:
             raise JepaflowError(f"{self.workers} workers do nothing. Give at least 1.")
-        shares = self.mix or entry.mix
+        shares = entry.mix if self.mix is None else self.mix
         if unknown := sorted(set(shares) - set(entry.behaviours)):
             raise JepaflowError(
                 f"{self.env} has no behaviour '{unknown[0]}'. Choose among: {', '.join(entry.behaviours)}."
             )
-        if not np.isfinite(list(shares.values())).all() or min(shares.values()) < 0 or sum(shares.values()) <= 0:
+        values = np.array(list(shares.values()), dtype=float)
+        if not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
             raise JepaflowError(f"the shares {dict(shares)} cannot be drawn from. Give numbers >= 0, not all zero.")
 
     def shares(self) -> dict[str, float]:
         """Return the share of each behaviour, in the world's order, summing to one."""
         entry = find_world(self.env)
-        given = self.mix or entry.mix
+        given = entry.mix if self.mix is None else self.mix
         total = sum(given.values())
         return {name: given.get(name, 0.0) / total for name in entry.behaviours if given.get(name, 0.0) > 0}
 

@@ -119,9 +119,9 @@ class ArmExpert(Scripted):
 
     def _reach(self) -> Targets:
         ball, hand = self.env.desk.place("marker").copy(), self.hand
-        for _ in self._attempts():
+        for attempt in self._attempts():
             hand.phase = "approach"
-            yield from hand.reach(ball, 30, None, LOOSE)
+            yield from hand.reach(ball, 30, None, LOOSE / 4 ** (attempt + 1))  # high up, touching matters more than how
             yield from hand.wait(6)
             if self.env.rules.success(self.env.desk, self.env.scene):
                 return
