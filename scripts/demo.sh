@@ -9,6 +9,9 @@ step() {
     "$@"
 }
 
+step jepaflow collect --env so101/pick_place --episodes 24 --workers 2 --output-dir "$out/pick_place" --seed 0
+step jepaflow doctor "$out/pick_place"
+step jepaflow view "$out/pick_place" --output "$out/pick_place.png" --mp4 "$out/pick_place.mp4"
 step jepaflow collect --env two_room --episodes 300 --output-dir "$out/dataset" --seed 0
 step jepaflow doctor "$out/dataset"
 [ -e "$out/two_room.h5" ] || step jepaflow convert "$out/dataset" "$out/two_room.h5" --image-size 64
