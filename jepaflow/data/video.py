@@ -53,6 +53,8 @@ def index_video(path: Path) -> VideoIndex:
             if not container.streams.video:
                 raise JepaflowError(f"{path} holds no video stream. Restore the file or drop its episodes.")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise JepaflowError(f"{path} is coded in a way that no decoder here knows. Restore or re-encode it.")
             stamps = []
             for packet in container.demux(stream):
                 stamp = packet.pts if packet.pts is not None else packet.dts

@@ -260,6 +260,14 @@ def test_cursor_decodes_forward_and_seeks(tmp_path: Path) -> None:
     cursor.close()
 
 
+def test_a_video_of_an_unknown_codec_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    encode_video(path, clip(0, 5), FPS)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz").replace(b"avcC", b"zzzC"))
+    with pytest.raises(JepaflowError, match=r"a\.mp4 is coded in a way that no decoder here knows"):
+        index_video(path)
+
+
 def test_two_cameras(tmp_path: Path) -> None:
     dataset = LeRobotDataset(make_v3(tmp_path / "d", (8, 9), (TOP, "observation.images.side")))
     assert [camera.name for camera in dataset.cameras] == ["top", "side"]
