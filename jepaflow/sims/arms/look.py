@@ -72,7 +72,7 @@ def write_look(desk: Desk, look: Float[np.ndarray, " n"]) -> None:
     model.light_diffuse[0] = take(1)
     model.geom("table").rgba[:3] = take(3)
     for camera in SHIFTED:
-        eye, target, _ = getattr(desk.arm.workplace, camera)
+        _eye, target, _fovy = getattr(desk.arm.workplace, camera)
         where = model.camera(camera).id
         model.cam_pos[where] = desk.compiled.cam_pos[where] + take(3)
         model.cam_quat[where] = look_at(model.cam_pos[where], target)
