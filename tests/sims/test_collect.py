@@ -26,7 +26,7 @@ ARM = CollectConfig(
     "so101/pick_place",
     episodes=5,
     steps=(6, 9),
-    image_size=24,
+    image_size=32,
     mix={"expert": 2.0, "play": 1.0, "babble": 1.0},
     world=WorldOptions(renderer="ray", vary=("object", "bin.color", "distractors")),
 )
@@ -116,7 +116,6 @@ def test_an_expert_ends_its_episode_a_little_after_its_task() -> None:
     assert 30 < len(episode.rows["action"]) < entry.longest
     done = list(entry.event_labels).index("task_done")
     assert (episode.rows["event"] == done).sum() == 1
-    assert np.array_equal(episode.rows["action"][-1], episode.rows["action"][-2]) or len(episode.rows["action"]) > 5
 
 
 # Shared and interrupted -----------------------------------------------------------------------------------------------
@@ -188,7 +187,7 @@ def test_a_folder_of_something_else_and_other_settings_are_refused(arm: Path, tm
     for changes, sentence in (
         ({"seed": 1}, "seed 0 -> 1"),
         ({"mix": {"play": 1.0}}, "mix"),
-        ({"image_size": 32}, "image_size 24 -> 32"),
+        ({"image_size": 48}, "image_size 32 -> 48"),
         ({"world": WorldOptions(renderer="ray")}, "world"),
         ({"env": "so101/lift"}, "env so101/pick_place -> so101/lift"),
     ):
@@ -207,7 +206,10 @@ def test_a_folder_of_something_else_and_other_settings_are_refused(arm: Path, tm
         ({"image_size": 63}, "even size"),
         ({"seed": -1}, "not negative"),
         ({"workers": 0}, "at least 1"),
-        ({"env": "so101/reach", "mix": {"failures": 1.0}}, "no behaviour 'failures'. Choose among: expert, play, babble"),
+        (
+            {"env": "so101/reach", "mix": {"failures": 1.0}},
+            "no behaviour 'failures'. Choose among: expert, play, babble",
+        ),
         ({"mix": {"play": 1.0}}, "no behaviour 'play'"),
         ({"mix": {"expert": -1.0}}, "cannot be drawn from"),
         ({"mix": {"expert": 0.0}}, "cannot be drawn from"),
@@ -245,7 +247,7 @@ def test_events_behaviours_cameras_and_sentences_are_in_the_dataset(arm: Path) -
     assert features["behaviour"]["labels"] == list(entry.behaviours)
     assert [key for key in features if "images" in key] == ["observation.images.laptop", "observation.images.phone"]
     assert features["action"]["names"][5] == "gripper.pos"
-    world = entry.make(24, ARM.world)
+    world = entry.make(32, ARM.world)
     assert features[STATE]["names"] == list(world.state_names)
     read = pq.ParquetDataset(sorted(arm.glob("data/*/*.parquet"))).read().to_pydict()
     for number in range(5):
@@ -277,7 +279,7 @@ def test_the_arms_dataset_passes_the_doctor_and_converts(arm: Path, tmp_path: Pa
     assert diagnosis.count("error") == 0, diagnosis.findings
     assert (diagnosis.episodes, diagnosis.cameras) == (5, ["laptop", "phone"])
     out = tmp_path / "arm.h5"
-    assert convert_command.run(convert_command.Args(str(arm), out, image_size=24)) == 0
+    assert convert_command.run(convert_command.Args(str(arm), out, image_size=32)) == 0
     assert Store(out).num_episodes == 5
 
 
