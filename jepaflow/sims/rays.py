@@ -25,10 +25,6 @@ MAX_SIZE = 1024
 """Largest picture side in px."""
 RAY_REACH = 10.0
 """m beyond which a ray sees the background."""
-AMBIENT, HEADLIGHT, LAMP = 0.34, 0.30, 0.46
-"""Shares of a colour that are given for nothing, for facing the camera, for facing the lamp."""
-FULL_LAMP = 0.5
-"""The lamp's brightness that LAMP stands for."""
 PLAIN = (0.5, 0.5, 0.5, 1.0)
 """MuJoCo's colour of a geom that was given none: its material's colour shows."""
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=float)
@@ -78,7 +74,7 @@ def meets_ground(
 
 
 class RayRenderer:
-    """One ray per pixel, shaded by the surface's direction to the camera and to the model's first light."""
+    """One ray per pixel, shaded by the headlight and the model's first lamp."""
 
     name = "ray"
 
@@ -99,7 +95,7 @@ class RayRenderer:
         geoms, distance, normals = _cast(model, data, eye, ways[:, near])
         hit = geoms >= 0
         seen = np.arange(size * size)[near][hit]
-        shade = _shade(model, data, eye, ways[:, seen], distance[hit], normals[hit].T)
+        shade = _shade(model, data, camera, ways[:, seen], distance[hit], normals[hit].T)
         picture[:, seen] = colours[:, geoms[hit]] * shade
         np.minimum(picture, 1.0, out=picture)
         return np.ascontiguousarray(np.rint(255 * picture).astype(np.uint8).T).reshape(size, size, 3)
@@ -115,7 +111,7 @@ class RayRenderer:
         """Paint the plane wherever it is met; return the pixels in which something may stand before it."""
         eye = data.cam_xpos[camera]
         distance, meets = meets_ground(model, data, eye, ways)
-        shade = _shade(model, data, eye, ways, distance, np.array([[0.0], [0.0], [1.0]]))
+        shade = _shade(model, data, camera, ways, distance, np.array([[0.0], [0.0], [1.0]]))
         np.multiply(geom_colours(model)[0][:, None], shade, out=picture, where=meets)
         mask = _where_geoms_are(model, data, camera, math.isqrt(ways.shape[1])).ravel()
         picture[:, mask] = model.vis.rgba.haze[:3, None]
@@ -166,15 +162,38 @@ def _cast(
 def _shade(
     model: mujoco.MjModel,
     data: mujoco.MjData,
-    eye: np.ndarray,
+    camera: int,
     ways: Float[np.ndarray, "3 n"],
     distance: Float[np.ndarray, " n"],
     normals: Float[np.ndarray, "3 m"],
 ) -> Float[np.ndarray, " n"]:
-    """Return how brightly each hit is lit; `normals` may be one for all."""
-    lamp = data.light_xpos[0] - eye
+    """Return how brightly each hit is lit, by OpenGL's rule for the headlight and the first lamp, without highlights.
+
+    `normals` may be one for all.
+    """
+    head, back = model.vis.headlight, data.cam_xmat[camera, [2, 5, 8]]  # the headlight shines along the camera's -z
+    bright = np.full(ways.shape[1], float(head.ambient.mean()))
+    bright += float(head.diffuse.mean()) * np.maximum(back @ normals, 0.0)
+    if not model.nlight:
+        return bright
+    lamp, aim = data.light_xpos[0] - data.cam_xpos[camera], data.light_xdir[0]
     x, y, z = (lamp[axis] - distance * ways[axis] for axis in range(3))
-    facing = np.abs(normals[0] * ways[0] + normals[1] * ways[1] + normals[2] * ways[2])
-    lit = np.maximum(normals[0] * x + normals[1] * y + normals[2] * z, 0.0) / np.sqrt(x * x + y * y + z * z)
-    strength = LAMP * float(model.light_diffuse[0].mean()) / FULL_LAMP
-    return np.asarray(AMBIENT + HEADLIGHT * facing + strength * lit)
+    away = np.sqrt(x * x + y * y + z * z)
+    lit = np.maximum(normals[0] * x + normals[1] * y + normals[2] * z, 0.0) / away
+    beam = -(aim[0] * x + aim[1] * y + aim[2] * z) / away
+    cutoff, exponent = math.cos(math.radians(float(model.light_cutoff[0]))), float(model.light_exponent[0])
+    lit *= np.where(beam >= cutoff, _power(np.maximum(beam, 0.0), exponent), 0.0)
+    bright += lit * float(model.light_diffuse[0].mean())
+    return bright
+
+
+def _power(base: Float[np.ndarray, " n"], exponent: float) -> Float[np.ndarray, " n"]:
+    """Return base ** exponent; by squaring where that is possible, which numpy does not do."""
+    if exponent != int(exponent):
+        return np.asarray(base**exponent)
+    out, count = np.ones_like(base), int(exponent)
+    while count:
+        if count & 1:
+            out *= base
+        base, count = base * base, count >> 1
+    return out

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "gl", "ray")
 MAX_GEOMS = 2000
+NEAREST = 0.002
+"""Share of the scene's extent that is cut off before a camera: 5 mm, or a wrist camera would see through a wall."""
 _OFFSCREEN = mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value
 _EVERYTHING = mujoco.mjtCatBit.mjCAT_ALL.value
 _SKY = mujoco.mjtRndFlag.mjRND_SKYBOX.value
@@ -64,11 +66,12 @@ class Renderer(Protocol):
 
 
 def quiet(spec: mujoco.MjSpec) -> None:
-    """Switch off what makes software rendering slow, and allow pictures of up to MAX_SIZE px."""
+    """Switch off what makes software rendering slow; allow pictures of up to MAX_SIZE px, and things near the camera."""
     quality = spec.visual.quality
     quality.shadowsize = quality.offsamples = 0
     quality.numquads, quality.numslices, quality.numstacks = 1, 24, 12
     spec.visual.global_.offwidth = spec.visual.global_.offheight = MAX_SIZE
+    spec.visual.map.znear = NEAREST
 
 
 class GLRenderer:
@@ -117,6 +120,7 @@ class GLRenderer:
                 self._leave_out_parked(model, data)
             else:
                 mujoco.mjv_updateCamera(model, data, self._camera, self._scene)
+                mujoco.mjv_makeLights(model, data, self._scene)  # the headlight is at the camera
             self._scene.flags[_SKY] = ground is None or _sees_sky(model, data, camera, size)
             view = mujoco.MjrRect((i % columns) * size, (i // columns) * size, size, size)
             mujoco.mjr_render(view, self._scene, self._gl)
