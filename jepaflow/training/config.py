@@ -58,6 +58,8 @@ class TrainConfig:
     """views to use; "pixels" is the store's primary camera"""
     proprio: bool = False
     """use observation.state as a second input"""
+    action_change: bool = False
+    """tell the model each action's change from the one before as well (for absolute joint targets)"""
     latent_dim: int | None = None
     """D; the preset's when not given"""
     steps: int = 2000

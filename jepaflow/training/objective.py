@@ -2,7 +2,8 @@
 
 The prediction error is the *mean* square over batch, time and latent: λ = 0.09 is tied to that convention. Gradients
 flow through the target as well. ``rollout`` adds the error of imagining several steps from the model's own forecasts;
-one-step training alone leaves the planner a nearly flat cost surface (reference: LeWM on a real FR3 arm).
+one-step training alone leaves the planner a nearly flat cost surface (reference: LeWM on a real FR3 arm). ``inverse``
+asks the latents to hold what the actions did, which small motions of a wrist or a gripper otherwise lose.
 """
 
 from dataclasses import dataclass
@@ -30,9 +31,14 @@ class ObjectiveConfig:
     rollout_steps: int = 1
     """model steps imagined after the history; windows grow by rollout_steps − 1 frames"""
 
+    inverse: float = 0.0
+    """weight of the inverse-dynamics error: which actions lie between two successive latents (Delta-JEPA, AD-WM)"""
+
     def __post_init__(self) -> None:
-        if self.sigreg < 0 or self.rollout < 0:
-            raise JepaflowError("Loss weights must not be negative. Mend --loss.sigreg or --loss.rollout.")
+        if self.sigreg < 0 or self.rollout < 0 or self.inverse < 0:
+            raise JepaflowError(
+                "Loss weights must not be negative. Mend --loss.sigreg, --loss.rollout or --loss.inverse."
+            )
         if self.rollout_steps < 1 or self.directions < 1:
             raise JepaflowError("--loss.rollout-steps and --loss.directions must be at least 1.")
 
@@ -45,6 +51,7 @@ class Losses:
     prediction: Float[Tensor, ""]
     sigreg: Float[Tensor, ""]
     rollout: Float[Tensor, ""]
+    inverse: Float[Tensor, ""]
     latents: Float[Tensor, "B T D"]
 
 
@@ -68,5 +75,17 @@ def losses(model: JEPA, window: Window, config: ObjectiveConfig, generator: torc
         future = window.blocks[:, history - 1 : history - 1 + steps]
         rolled = model.rollout(z[:, :history], window.blocks[:, : history - 1], future)
         imagined = (rolled - z[:, history:]).square().mean()
-    total = prediction + config.sigreg * gaussian + config.rollout * imagined
-    return Losses(total, prediction, gaussian, imagined, z)
+    inverted = inverse_error(model, z, window.blocks) if config.inverse else torch.zeros((), device=z.device)
+    total = prediction + config.sigreg * gaussian + config.rollout * imagined + config.inverse * inverted
+    return Losses(total, prediction, gaussian, imagined, inverted, z)
+
+
+def inverse_error(model: JEPA, z: Float[Tensor, "B T D"], blocks: Float[Tensor, "B T K A"]) -> Float[Tensor, ""]:
+    """Mean squared error of the actions (as the predictor is told them) recovered from successive latents.
+
+    The first block is left out: what changed before it is unknown.
+    """
+    told = model.scale_blocks(blocks)
+    first = 1 if z.shape[1] > 2 else 0
+    recovered: Tensor = model.inverse(torch.cat([z[:, first:-1], z[:, first + 1 :]], -1))
+    return (recovered - told[:, first : z.shape[1] - 1]).square().mean()

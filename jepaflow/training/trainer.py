@@ -18,7 +18,7 @@ import torch
 from jepaflow.common.console import console, progress
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json, write_json
-from jepaflow.data.scaling import column_statistics
+from jepaflow.data.scaling import change_statistics, column_statistics
 from jepaflow.data.split import Split, split_episodes
 from jepaflow.data.store import Store
 from jepaflow.data.windows import Window, Windows, check_match, prefetch
@@ -52,6 +52,8 @@ def model_config(config: TrainConfig, store: Store) -> JEPAConfig:
         proprio_dim=store.dim("proprio") if config.proprio else 0,
         block=config.block,
         history=config.history,
+        action_change=config.action_change,
+        inverse=config.loss.inverse > 0,
         latent_dim=config.latent_dim or wanted.latent_dim,
     )
 
@@ -141,6 +143,10 @@ class Trainer:
                 column_statistics(self.stores, [s.val for s in self.splits], column)  # refuses what is not finite
             scaler.mean.copy_(torch.from_numpy(mean))
             scaler.std.copy_(torch.from_numpy(std))
+        if self.config.action_change:
+            mean, std = change_statistics(self.stores, [s.train for s in self.splits], "action")
+            self.model.change_scaler.mean.copy_(torch.from_numpy(mean))
+            self.model.change_scaler.std.copy_(torch.from_numpy(std))
 
     def read(self, step: int) -> Window:
         """The batch of a step: a pure function of (seed, step)."""
@@ -236,7 +242,9 @@ class Trainer:
 
 
 def _log_values(parts: Losses, norm: float, rate: float) -> dict[str, float]:
-    values = {name: float(getattr(parts, name).detach()) for name in ("total", "prediction", "sigreg", "rollout")}
+    values = {
+        name: float(getattr(parts, name).detach()) for name in ("total", "prediction", "sigreg", "rollout", "inverse")
+    }
     return {f"loss/{k}": v for k, v in values.items()} | {"grad_norm": norm, "lr": rate}
 
 

@@ -34,6 +34,10 @@ class JEPAConfig:
     """K: control steps in a model step (frame skip)"""
     history: int = 3
     """H: model steps that the predictor sees"""
+    action_change: bool = False
+    """give the predictor each action's change from the one before as well; absolute joint targets hardly differ otherwise"""
+    inverse: bool = False
+    """carry an inverse-dynamics head, for a training that asks which actions lie between two latents"""
     latent_dim: int = 128
     projector_hidden: int = 256
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -93,10 +97,19 @@ class JEPA(nn.Module):
         width, dim = config.encoder.width, config.latent_dim
         self.encoder = make_encoder(config.encoder, config.image_size, len(config.cameras))
         self.projector = Projector(width, config.projector_hidden, dim)
-        self.action_encoder = ActionEncoder(config.block * config.action_dim, dim)
+        entries = config.block * config.action_dim * (2 if config.action_change else 1)
+        self.action_encoder = ActionEncoder(entries, dim)
         self.predictor = Predictor(dim, config.history, config.predictor)
         self.pred_proj = Projector(dim, config.projector_hidden, dim)
         self.action_scaler = Scaler(config.action_dim)
+        if config.action_change:
+            self.change_scaler = Scaler(config.action_dim)
+        if config.inverse:
+            self.inverse = nn.Sequential(
+                nn.Linear(2 * dim, 2 * config.projector_hidden),
+                nn.GELU(),
+                nn.Linear(2 * config.projector_hidden, entries),
+            )
         if config.proprio_dim:
             self.proprio_scaler = Scaler(config.proprio_dim)
             self.proprio_encoder = nn.Sequential(
@@ -144,10 +157,23 @@ class JEPA(nn.Module):
             z: latents, 1 ≤ H ≤ ``config.history``.
             blocks: the K actions executed after each latent's frame, in dataset units.
         """
-        actions = self.action_encoder(self.action_scaler(blocks).flatten(2))
+        actions = self.action_encoder(self.scale_blocks(blocks))
         raw = self.predictor(z, actions)
         forecast: Tensor = self.pred_proj(raw.flatten(0, 1))
         return forecast.float().view(z.shape)
+
+    def scale_blocks(self, blocks: Float[Tensor, "B H K A"]) -> Float[Tensor, "B H C"]:
+        """Return what the predictor is told of action blocks: z-scores, and z-scored changes if the model takes them.
+
+        What preceded the first action given is unknown to the model: that change reads as the mean change.
+        """
+        scaled: Tensor = self.action_scaler(blocks)
+        if self.config.action_change:
+            steps = blocks.flatten(1, 2)
+            first = self.change_scaler.mean.expand_as(steps[:, :1])
+            change = torch.cat([first, steps[:, 1:] - steps[:, :-1]], 1).view(blocks.shape)
+            scaled = torch.cat([scaled, self.change_scaler(change)], -1)
+        return scaled.flatten(2)
 
     def rollout(
         self, z: Float[Tensor, "B H D"], past: Float[Tensor, "B P K A"], future: Float[Tensor, "B N K A"]
