@@ -70,7 +70,7 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
         return pq.read_table(path, columns=columns, partitioning=None)
     except FileNotFoundError as error:
         raise JepaflowError(f"{path} does not exist. Restore the file or drop its episodes.") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise JepaflowError(f"{path} cannot be read as parquet ({reason}). Restore it or drop its episodes.") from error
 
@@ -139,7 +139,7 @@ def pq_names(path: Path) -> list[str]:
         return list(pq.read_schema(path).names)
     except FileNotFoundError as error:
         raise JepaflowError(f"{path} does not exist. Restore the file or drop its episodes.") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise JepaflowError(f"{path} cannot be read as parquet ({reason}). Restore it or drop its episodes.") from error
 
@@ -209,5 +209,5 @@ def _numbered(paths: Iterable[Path]) -> dict[int, Path]:
 def _count_rows(path: Path) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return 0
