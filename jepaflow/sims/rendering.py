@@ -6,7 +6,7 @@ Two back ends with the same call:
   two hundred worlds in an evaluation cost one context; each set of meshes gets a context of its own.
 - *ray* (`rays`): `mj_multiRay` and a small shading rule in numpy. No GL library, bitwise repeatable, slower.
 
-`auto` tries EGL (the package `jepaflow.sims` asks MuJoCo for it) and falls back to rays with one warning in the log.
+`auto` tries OpenGL (on Linux through EGL) and falls back to rays with one warning in the log.
 
 What makes software rendering slow is vertices and the background, not pixels. So shadows and multisampling are off (a
 factor of a hundred), a box's face is one quad, round things have 24 sides (`quiet`: a third of the time at 96 px, no
@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -151,8 +152,12 @@ def _sees_sky(model: mujoco.MjModel, data: mujoco.MjData, camera: int, size: int
 
 
 def _gl_context() -> Any:
-    """Return an offscreen context: EGL on Linux even if MuJoCo was imported before the choice could be made."""
-    if os.environ.get("MUJOCO_GL") == "egl":
+    """Return an offscreen context: on Linux EGL, which needs no display, unless MUJOCO_GL names another.
+
+    EGL is not left to MuJoCo's choice at its import: that cannot be made any more if MuJoCo was imported before, and it
+    fails there, beyond help, where there is no EGL library.
+    """
+    if sys.platform.startswith("linux") and os.environ.get("MUJOCO_GL", "") in ("", "egl"):
         from mujoco.egl import GLContext
 
         return GLContext(MAX_SIZE, MAX_SIZE)
@@ -183,17 +188,17 @@ def make_renderer(model: mujoco.MjModel, backend: str = "auto") -> Renderer:
     if key not in _shared and not _no_gl:
         try:
             _shared[key] = GLRenderer(model)
-            log.info("rendering with OpenGL (%s)", os.environ.get("MUJOCO_GL", "default"))
+            log.info("rendering with OpenGL")
         except Exception as error:  # every GL stack fails in its own way
-            _no_gl.append(" ".join(str(error).split()) or type(error).__name__)
-            if backend == "auto":
-                log.warning("no OpenGL here (%s): rendering with rays, which is slower", _no_gl[0])
+            _no_gl.append(" ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__)
     if key in _shared:
         return _shared[key]
     if backend == "gl":
         raise JepaflowError(
             f"OpenGL does not work here ({_no_gl[0]}). Install EGL (Debian: libegl1 libgl1-mesa-dri) or use rays."
         )
+    if "ray" not in _shared:
+        log.warning("no OpenGL here (%s): rendering with rays, which is slower", _no_gl[0])
     return _shared.setdefault("ray", RayRenderer())
 
 
