@@ -4,8 +4,8 @@ Kinematics, masses and inertias: `low_cost_robot_6dof/follower.xml` of perezjln/
 turned so that the arm faces +x; every link stretches along its own -x. Zero: upper arm upright, forearm and gripper
 level. Boxes follow the extents of the real parts (white prints, black motors), so no mesh file is needed. The servos are
 not upstream's (stiffness 1000 N m/rad, torque 10 N m, far more than the arm has): two XL430-W250 in pan and lift and four
-XL330-M288, as ROBOTIS gives them. A user's own MJCF with the joints and actuators joint_1 to joint_6 (upstream's file),
-or with LeRobot's motor names, takes the primitives' place.
+XL330-M288, as ROBOTIS gives them. A user's own MJCF with joints named joint_1 to joint_6 (upstream's file), or as
+LeRobot's motors, gives its bodies and meshes in the primitives' place.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """rad. Upstream lets the body joints turn by half a turn either way, which the parts do not; the gripper's are its own."""
 SERVOS = {name: XL430 if name.startswith("shoulder") else XL330 for name in MOTORS}
-GRIP = {"condim": 6, "friction": [1.5, 0.005, 0.0005], "solref": [0.01, 1], "priority": 1}
+GRIP: dict[str, Any] = {"condim": 6, "friction": [1.5, 0.005, 0.0005], "solref": [0.01, 1], "priority": 1}
 """Contacts of both fingers: upstream's friction, on pads as firm as the SO-101's; upstream's yield by centimetres."""
 
 FIXED_FINGER_Y = 0.0087
@@ -77,15 +77,15 @@ Part = tuple[Vector, Vector, Colour]
 BASE: tuple[Part, ...] = (
     ((0.012, 0.0793, 0.0020), (0.066, 0.0117, 0.0020), PRINT),
     ((0.028, 0.0180, 0.0030), (0.028, 0.0, 0.0030), PRINT),
-    ((0.0232, 0.0143, 0.0175), (0.024, 0.0, 0.0234), MOTOR),
+    ((0.0232, 0.0143, 0.0172), (0.024, 0.0, 0.0232), MOTOR),
 )
 SHOULDER: tuple[Part, ...] = (
     ((0.0262, 0.0200, 0.0054), (0.012, 0.0, 0.0035), PRINT),
     ((0.0232, 0.0143, 0.0135), (0.012, 0.0, 0.0161), MOTOR),
 )
 UPPER_ARM: tuple[Part, ...] = (
-    ((0.0130, 0.0020, 0.0290), (0.0, 0.0009, 0.0160), PRINT),
-    ((0.0130, 0.0020, 0.0290), (0.0, 0.0409, 0.0160), PRINT),
+    ((0.0130, 0.0020, 0.0265), (0.0, 0.0009, 0.0185), PRINT),
+    ((0.0130, 0.0020, 0.0265), (0.0, 0.0409, 0.0185), PRINT),
     ((0.0080, 0.0200, 0.0080), (0.005, 0.0209, 0.0400), PRINT),
     ((0.0055, 0.0128, 0.0240), (0.0075, 0.0209, 0.0680), PRINT),
     ((0.0055, 0.0147, 0.0145), (0.0075, 0.0209, 0.1045), PRINT),
@@ -123,7 +123,7 @@ SLANT: Part = ((0.0105, 0.0052, 0.0115), (-0.0400, 0.0032, -0.0140), PRINT)
 SLANTED = -0.38
 
 
-def _turned(angle: float, axis: Sequence[float] = (0, 0, 1)) -> list[float]:
+def _turned(angle: float, axis: Vector = (0, 0, 1)) -> list[float]:
     """Return the quaternion of a turn (rad) about an axis."""
     return [math.cos(angle / 2), *(math.sin(angle / 2) * number for number in axis)]
 
@@ -133,17 +133,14 @@ def _boxes(body: Any, parts: Sequence[Part], group: int = SEEN, **more: Any) -> 
         box(body, size, pos, colour, group, **more)
 
 
-def _joint(body: Any, name: str, axis: Vector) -> None:
+def _drive(name: str) -> dict[str, Any]:
+    """Return what a joint feels of its servo's gears and motor."""
     motor = SERVOS[name]
-    hinge(
-        body,
-        name,
-        RANGES[name],
-        axis,
-        damping=[motor.damping, 0.0, 0.0],
-        armature=motor.armature,
-        frictionloss=motor.friction,
-    )
+    return {"damping": [motor.damping, 0.0, 0.0], "armature": motor.armature, "frictionloss": motor.friction}
+
+
+def _joint(body: Any, name: str, axis: Vector) -> None:
+    hinge(body, name, RANGES[name], axis, **_drive(name))
 
 
 def _link(parent: Any, name: str, pos: Vector, mass: float, com: Vector, turn: Vector, inertia: Vector) -> Any:
@@ -190,8 +187,8 @@ def _gripper(wrist: Any) -> Any:
     _boxes(body, GRIPPER, **GRIP)
     _boxes(body, FIXED_TIP, **GRIP)
     mount = link(body, "camera_mount", (0, 0, 0), (1, 0, 0, 0), 0.008, (-0.008, 0, 0.035), (1e-6, 1e-6, 1e-6))
-    box(mount, (0.0020, 0.008, 0.014), (-0.003, 0, 0.028), PRINT)
-    box(mount, (0.0050, 0.012, 0.010), (-0.006, 0, 0.046), MOTOR, quat=_turned(0.45, (0, 1, 0)))
+    box(mount, (0.0015, 0.006, 0.012), (-0.003, 0, 0.026), PRINT)
+    box(mount, (0.0040, 0.009, 0.008), (-0.005, 0, 0.043), MOTOR, quat=_turned(0.45, (0, 1, 0)))
     return body
 
 
@@ -205,7 +202,11 @@ def _finger(gripper: Any) -> None:
 
 
 def _users_model(spec: mujoco.MjSpec, path: Path) -> Any:
-    """Attach the arm of an MJCF file, its joints and actuators under LeRobot's names; return its gripper body."""
+    """Attach the arm of an MJCF file, its joints under LeRobot's names and without its actuators; return its gripper.
+
+    Ranges, servos and finger contacts become the ones of this module: upstream's servo squeezes a cube out of its own
+    soft fingertips.
+    """
     if not path.is_file():
         raise JepaflowError(
             f"there is no MJCF file {path}. Give the path of a Koch arm with joints joint_1 to joint_6."
@@ -214,31 +215,33 @@ def _users_model(spec: mujoco.MjSpec, path: Path) -> Any:
         child = mujoco.MjSpec.from_file(str(path))
     except (ValueError, mujoco.FatalError) as error:
         raise JepaflowError(f"{path} is not an MJCF that MuJoCo reads ({' '.join(str(error).split())}).") from error
-    for index, name in enumerate(MOTORS, start=1):
-        _rename(child, f"joint_{index}", name)
-    missing = [f"joint {name}" for name in MOTORS if child.joint(name) is None]
-    missing += [f"actuator {name}" for name in MOTORS if child.actuator(name) is None]
+    old = [f"joint_{i}" for i in range(1, 7)] if child.joint("joint_1") is not None else list(MOTORS)
+    missing = [name for name in old if child.joint(name) is None]
     if missing:
         raise JepaflowError(
-            f"{path} lacks {', '.join(missing)}. "
-            "Name joints and actuators joint_1 to joint_6 as gym-lowcostrobot's follower.xml does, or as LeRobot does."
+            f"{path} lacks the joints {', '.join(missing)}. "
+            "Name them joint_1 to joint_6 as gym-lowcostrobot's follower.xml does, or as LeRobot names the motors."
         )
-    gripper = child.joint("gripper").parent.parent
+    for part in (*child.actuators, *child.keys):
+        child.delete(part)
+    child.option = spec.option
     for body in child.worldbody.bodies:
         body.pos, body.quat = [0, 0, 0], list(FACING)
-    spec.attach(child, prefix="", frame=spec.worldbody.add_frame())
-    return spec.body(gripper.name)
-
-
-def _rename(child: mujoco.MjSpec, old: str, new: str) -> None:
-    """Give a joint, and the actuator that drives it, another name."""
-    joint, actuator = child.joint(old), child.actuator(old)
-    if joint is not None:
-        joint.name = new
-    for driver in child.actuators:
-        driver.target = new if driver.target == old else driver.target
-    if actuator is not None:
-        actuator.name = new
+    for name, motor in zip(old, MOTORS, strict=True):
+        joint = child.joint(name)
+        joint.name, joint.range, joint.limited = motor, list(RANGES[motor]), True
+        joint.actfrclimited = False
+        for word, value in _drive(motor).items():
+            setattr(joint, word, value)
+    jaw = child.joint("gripper").parent
+    for geom in (*jaw.geoms, *jaw.parent.geoms):
+        geom.solimp = [0.9, 0.95, 0.001, 0.5, 2]
+        for word, value in GRIP.items():
+            setattr(geom, word, value)
+    spec.attach(child, prefix="user/", frame=spec.worldbody.add_frame())
+    for motor in MOTORS:
+        spec.joint(f"user/{motor}").name = motor
+    return spec.joint("gripper").parent.parent
 
 
 def add_koch(spec: mujoco.MjSpec, mjcf: Path | None = None) -> None:
@@ -246,11 +249,12 @@ def add_koch(spec: mujoco.MjSpec, mjcf: Path | None = None) -> None:
 
     Args:
         spec: the scene.
-        mjcf: a user's model instead of the primitives, with the kinematics, joint and actuator names of
-            gym-lowcostrobot's `follower.xml` (or LeRobot's motor names); its base is turned to face +x.
+        mjcf: a user's model instead of the primitives: bodies, masses and shapes with the kinematics of
+            gym-lowcostrobot's `follower.xml`, joints named as there or as LeRobot's motors. Its base is turned to face
+            +x; ranges, servos and finger contacts stay the ones of this module.
 
     Raises:
-        JepaflowError: the user's file is no MJCF, or lacks a joint or an actuator.
+        JepaflowError: the user's file is no MJCF, or lacks a joint.
     """
     if mjcf is not None:
         gripper = _users_model(spec, mjcf)
@@ -259,8 +263,8 @@ def add_koch(spec: mujoco.MjSpec, mjcf: Path | None = None) -> None:
         gripper = _gripper(_arm(base))
         _finger(gripper)
         spec.add_exclude(bodyname1="base_link", bodyname2="link_1")  # a body fixed to the world touches its own child
-        for name, limits in RANGES.items():
-            servo(spec, name, limits, SERVOS[name].kp, SERVOS[name].kv, SERVOS[name].torque)
+    for name, limits in RANGES.items():
+        servo(spec, name, limits, SERVOS[name].kp, SERVOS[name].kv, SERVOS[name].torque)
     gripper.add_site(name=TCP, pos=list(TCP_POS), quat=list(TCP_QUAT))
     # In front of the gripper, looking along the fingers and a little inwards; up in its picture is away from the arm.
     gripper.add_camera(name="wrist", pos=[-0.010, 0, 0.047], xyaxes=[0, 1, 0, -0.45, 0, 0.89], fovy=75.0)
@@ -276,12 +280,12 @@ KOCH = Arm(
     squeeze=0.0,
     workplace=Workplace(
         cube=0.010,
-        near=(0.105, 0.155),
+        near=(0.110, 0.160),
         across=(-0.08, 0.03),
-        bins=((0.05, 0.115), (0.05, -0.115)),
-        bin_half=0.040,
+        bins=((0.045, 0.110), (0.045, -0.110)),
+        bin_half=0.035,
         reach_height=(0.03, 0.10),
-        laptop=((0.36, 0.0, 0.24), (0.09, 0.0, 0.03), 46.0),
-        phone=((0.14, -0.32, 0.24), (0.09, 0.0, 0.03), 46.0),
+        laptop=((0.34, 0.0, 0.20), (0.03, 0.0, 0.07), 55.0),
+        phone=((0.24, -0.34, 0.36), (0.066, -0.026, 0.05), 31.0),
     ),
 )
