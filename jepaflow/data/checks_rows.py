@@ -88,6 +88,10 @@ def _check_indices(dataset: LeRobotDataset, episode: Episode, rows: Rows, found:
         frame = int(wrong[0])
         sentence = f"frame_index does not count 0, 1, 2, ...: row {frame} says {columns['frame_index'][frame]:g}."
         found.add("error", "frame-index", sentence, "Rows are lost, doubled or out of order.", frame=frame, **place)
+    if (backwards := np.flatnonzero(np.diff(dataset.row_numbers(episode)) < 0)).size:
+        sentence = "The rows lie out of order in the file; frame_index tells their order."
+        fix = "jepaflow sorts them, LeRobot does not: write the rows in the order of frame_index."
+        found.add("warning", "row-order", sentence, fix, frame=int(backwards[0]) + 1, **place)
     if "episode_index" in columns and (wrong := np.flatnonzero(columns["episode_index"] != episode.index)).size:
         sentence = f"The rows say they belong to episode {columns['episode_index'][wrong[0]]:g}."
         found.add("error", "episode-index", sentence, "Correct the column.", frame=int(wrong[0]), **place)

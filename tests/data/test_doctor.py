@@ -57,6 +57,13 @@ def _set(path: Path, column: str, change: Callable[[np.ndarray], Any]) -> Fault:
     return apply
 
 
+def _shuffle_rows(root: Path) -> None:
+    """Exchange two rows of an episode, all columns alike."""
+    order = np.arange(30)
+    order[[4, 11]] = order[[11, 4]]
+    edit_table(root / _v2_data(1), lambda table: {key: [values[n] for n in order] for key, values in table.items()})
+
+
 def _at(index: Any, value: Any) -> Callable[[np.ndarray], np.ndarray]:
     def change(values: np.ndarray) -> np.ndarray:
         values[index] = value
@@ -224,6 +231,7 @@ FAULTS: dict[str, tuple[str, Fault, str, str]] = {
         {"episode_index": n, "tasks": ["task 0"], "length": length} for n, length in ((0, 24), (2, 27))]),
         "unlisted-episodes", "warning"),
     "frame_index skips": ("v2", _set(_v2_data(1), "frame_index", _at(10, 12)), "frame-index", "error"),
+    "rows out of order": ("v2", _shuffle_rows, "row-order", "warning"),
     "index skips": ("v2", _set(_v2_data(1), "index", lambda v: v + (np.arange(30) > 9)), "row-index", "warning"),
     "rows of another episode": (
         "v2", _set(_v2_data(1), "episode_index", _at(slice(None), 2)), "episode-index", "error",
