@@ -190,16 +190,18 @@ def make_renderer(model: mujoco.MjModel, backend: str = "auto") -> Renderer:
             _shared[key] = GLRenderer(model)
             log.info("rendering with OpenGL")
         except Exception as error:  # every GL stack fails in its own way
-            _no_gl.append(" ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__)
+            said = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
+            missing = isinstance(error, AttributeError | ImportError)  # how PyOpenGL says that there is no library
+            _no_gl.append("MuJoCo found no OpenGL library" if missing else said)
     if key in _shared:
         return _shared[key]
     if backend == "gl":
         raise JepaflowError(
             f"OpenGL does not work here ({_no_gl[0]}). Install EGL (Debian: libegl1 libgl1-mesa-dri) or use rays."
         )
-    if "ray" not in _shared:
+    if "fallback" not in _shared:
         log.warning("no OpenGL here (%s): rendering with rays, which is slower", _no_gl[0])
-    return _shared.setdefault("ray", RayRenderer())
+    return _shared.setdefault("fallback", RayRenderer())
 
 
 def _fingerprint(model: mujoco.MjModel) -> str:
