@@ -256,8 +256,8 @@ def test_events_behaviours_cameras_and_sentences_are_in_the_dataset(arm: Path) -
         assert {read["behaviour"][i] for i in mine} == {list(entry.behaviours).index(expected.behaviour)}
         assert [read["event"][i] for i in mine] == expected.rows["event"].tolist()
         assert np.array_equal(np.stack([read["action"][i] for i in mine]), expected.rows["action"])
-    assert {value for value in read["behaviour"]} <= {0, 2, 3}  # the mix has no failures
-    assert len({value for value in read["behaviour"]}) > 1
+    assert set(read["behaviour"]) <= {0, 2, 3}  # the mix has no failures
+    assert len(set(read["behaviour"])) > 1
 
 
 def test_sentences_are_paraphrased_and_name_the_colours_that_are_seen() -> None:

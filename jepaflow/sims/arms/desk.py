@@ -253,7 +253,7 @@ class Desk:
 
     def held(self, index: int) -> bool:
         """Return whether a cube is between both jaws and off the table."""
-        return all(self.touched(index)) and self.cube(index)[2] > self.cube_half(index) + 0.004
+        return all(self.touched(index)) and bool(self.cube(index)[2] > self.cube_half(index) + 0.004)
 
     # Putting things ---------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class Play(ArmExpert):
         hand.phase = "random"
         point = np.array([*self._spot(), self.rng.uniform(0.02, 0.14)])
         goal = hand.solver.solve(point, hand.target, None, LOOSE).joints
-        goal[5] = self.rng.uniform(arm.squeeze, arm.release)
+        goal[5] = arm.squeeze + self.rng.random() * (arm.release - arm.squeeze)  # some grippers close upwards
         yield from hand.to(goal, int(self.rng.integers(12, 35)))
         yield from hand.wait(int(self.rng.integers(0, 6)))
 
@@ -87,7 +87,7 @@ class Babble(Scripted):
         while True:
             drift = keep * drift + math.sqrt(1 - keep**2) * spread * rng.standard_normal(6) * (1, 0.7, 0.7, 1, 1.5, 2)
             goal = np.clip(hand.target + drift, limits[:, 0], limits[:, 1])
-            goal[5] = np.clip(goal[5], arm.squeeze, arm.release)
+            goal[5] = np.clip(goal[5], *sorted((arm.squeeze, arm.release)))
             if hand.solver.forward(goal)[0][2] < FLOOR:  # pressing on the table teaches nothing and heats real servos
                 drift = np.zeros(6)
                 goal = hand.target + np.array([0.0, -0.5 * spread, 0.0, 0.0, 0.0, 0.0])
