@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "gl", "ray")
 MAX_GEOMS = 2000
+MANY_FACES = 50_000
+"""Faces of a model's meshes from which drawing without a GPU is slow: 320,000 take 0.1 s a picture."""
 NEAREST = 0.002
 """Share of the scene's extent that is cut off before a camera: 5 mm, or a wrist camera would see through a wall."""
 _OFFSCREEN = mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value
@@ -189,6 +191,8 @@ def make_renderer(model: mujoco.MjModel, backend: str = "auto") -> Renderer:
         try:
             _shared[key] = GLRenderer(model)
             log.info("rendering with OpenGL")
+            if (faces := int(model.mesh_facenum.sum())) > MANY_FACES:
+                log.warning("the meshes have %d faces, so each picture takes long: decimate them to 10,000", faces)
         except Exception as error:  # every GL stack fails in its own way
             said = " ".join(str(error).split()).split(". ")[0].rstrip(".") or type(error).__name__
             missing = isinstance(error, AttributeError | ImportError)  # how PyOpenGL says that there is no library

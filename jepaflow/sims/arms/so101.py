@@ -38,6 +38,8 @@ FIXED_JAW_X = -0.0081
 """x of the fixed jaw's inner face in the gripper's frame, m."""
 TCP_POS = (FIXED_JAW_X + 0.0150 + 0.0035, -0.0002, -0.096)
 """The point between the fingertips: half a 3 cm cube plus slack beside the fixed jaw."""
+USER = "user/"
+"""What the names of a user's parts begin with, so that they do not meet the desk's; joints and actuators lose it."""
 TILT = (math.cos(-0.275), math.sin(-0.275), 0.0, 0.0)
 """The camera plate's tilt, -0.55 rad about x."""
 
@@ -162,8 +164,14 @@ def _users_model(spec: mujoco.MjSpec, path: Path) -> Any:
         raise JepaflowError(
             f"{path} lacks {', '.join(missing)}. Use the names of MuJoCo Menagerie's robotstudio_so101/so101.xml."
         )
-    spec.attach(child, prefix="", frame=spec.worldbody.add_frame())
-    return spec.body("gripper")
+    for key in child.keys:
+        child.delete(key)  # a pose of the arm alone is no pose of the desk
+    child.option = spec.option
+    spec.attach(child, prefix=USER, frame=spec.worldbody.add_frame())
+    for name in MOTORS:
+        joint, actuator = spec.joint(USER + name), spec.actuator(USER + name)
+        joint.name = actuator.name = actuator.target = name
+    return spec.body(f"{USER}gripper")
 
 
 def add_so101(spec: mujoco.MjSpec, mjcf: Path | None = None) -> None:
