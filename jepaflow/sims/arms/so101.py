@@ -155,6 +155,7 @@ def _users_model(spec: mujoco.MjSpec, path: Path) -> Any:
         raise JepaflowError(f"there is no MJCF file {path}. Give the path of an arm in MuJoCo Menagerie's layout.")
     try:
         child = mujoco.MjSpec.from_file(str(path))
+        child.compile()  # what is wrong with the file is said about the file: a mesh that is not there, a body without mass
     except (ValueError, mujoco.FatalError) as error:
         raise JepaflowError(f"{path} is not an MJCF that MuJoCo reads ({' '.join(str(error).split())}).") from error
     missing = [f"joint {name}" for name in MOTORS if child.joint(name) is None]
@@ -166,7 +167,9 @@ def _users_model(spec: mujoco.MjSpec, path: Path) -> Any:
         )
     for key in child.keys:
         child.delete(key)  # a pose of the arm alone is no pose of the desk
-    child.option = spec.option
+    child.option, child.visual, child.stat = spec.option, spec.visual, spec.stat  # the desk's, not the file's
+    for size in ("nkey", "memory", "njmax", "nconmax", "nstack", "nuserdata"):
+        setattr(child, size, getattr(spec, size))
     spec.attach(child, prefix=USER, frame=spec.worldbody.add_frame())
     for name in MOTORS:
         joint, actuator = spec.joint(USER + name), spec.actuator(USER + name)
