@@ -7,7 +7,7 @@ factor is never drawn. Where things lie and how the arm stands are drawn unless 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,19 +39,38 @@ class Factor:
     """Turns a user's value into one that the task understands; raises ValueError."""
 
 
+def _numbers(value: Any, size: int, low: float, high: float) -> tuple[float, ...]:
+    """Return the numbers in a value; none if it is not `size` numbers from low to high."""
+    words = value.split(",") if isinstance(value, str) else value if isinstance(value, Iterable) else [value]
+    try:
+        numbers = tuple(float(word) for word in words)
+    except (ValueError, TypeError):
+        return ()
+    return numbers if len(numbers) == size and all(low <= number <= high for number in numbers) else ()
+
+
 def _number(low: float, high: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
-        number = float(value)
-        if not low <= number <= high:
-            raise ValueError(f"a number from {low:g} to {high:g}")
-        return number
+        for number in _numbers(value, 1, low, high):
+            return number
+        raise ValueError(f"a number from {low:g} to {high:g}")
+
+    return check
+
+
+def _count(high: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        for number in _numbers(value, 1, 0.0, float(high)):
+            if number == int(number):
+                return int(number)
+        raise ValueError(f"a whole number from 0 to {high}")
 
     return check
 
 
 def _choice(words: Sequence[str]) -> Callable[[Any], str]:
     def check(value: Any) -> str:
-        if value not in words:
+        if not isinstance(value, str) or value not in words:
             raise ValueError(f"one of {', '.join(words)}")
         return str(value)
 
@@ -60,11 +79,9 @@ def _choice(words: Sequence[str]) -> Callable[[Any], str]:
 
 def _vector(size: int, low: float, high: float) -> Callable[[Any], tuple[float, ...]]:
     def check(value: Any) -> tuple[float, ...]:
-        words = value.split(",") if isinstance(value, str) else list(value)
-        numbers = tuple(float(word) for word in words)
-        if len(numbers) != size or not all(low <= number <= high for number in numbers):
-            raise ValueError(f"{size} numbers from {low:g} to {high:g}, separated by commas")
-        return numbers
+        if numbers := _numbers(value, size, low, high):
+            return numbers
+        raise ValueError(f"{size} numbers from {low:g} to {high:g}, separated by commas")
 
     return check
 
@@ -106,7 +123,7 @@ FACTORS: dict[str, Factor] = {
         "number of things that have no part in the task",
         0,
         lambda rng: int(rng.integers(0, DISTRACTORS + 1)),
-        lambda value: int(_number(0, DISTRACTORS)(value)),
+        _count(DISTRACTORS),
     ),
     "obstacle": Factor(
         "what stands between start and goal", "none", lambda rng: str(rng.choice(OBSTACLES)), _choice(OBSTACLES)
@@ -133,7 +150,7 @@ class Factors:
                 raise JepaflowError(f"there is no factor '{name}' to fix. Choose among: {', '.join(FACTORS)}.")
             try:
                 self.fixed[name] = FACTORS[name].check(value)
-            except (ValueError, TypeError) as error:
+            except ValueError as error:
                 raise JepaflowError(f"{name} cannot be '{value}'. Give {error}.") from error
         self.varied: set[str] = set()
         for word in vary:
