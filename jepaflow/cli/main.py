@@ -19,6 +19,7 @@ COMMANDS = {
     "view": "look at episodes: a contact sheet, a film or a Rerun recording",
     "collect": "record episodes of a simulated world as a LeRobot dataset",
     "train": "train a world model on a store",
+    "heads": "train the inverse dynamics and temporal distance heads of a run",
     "diagnose": "judge a trained model: blind, short-sighted or sighted",
     "evaluate": "plan with a trained model in closed loop, beside the floors",
 }
