@@ -108,7 +108,10 @@ class GLRenderer:
     def render(
         self, model: mujoco.MjModel, data: mujoco.MjData, cameras: Sequence[int], size: int
     ) -> UInt8[np.ndarray, "V S S 3"]:
-        """Draw the cameras side by side in one framebuffer, read it once."""
+        """Draw the cameras side by side in one framebuffer, read it once.
+
+        Repeatable bit by bit; between different sets of cameras an edge's pixel may round to its other side.
+        """
         check_size(size)
         columns = min(len(cameras), MAX_SIZE // size)
         rows = -(-len(cameras) // columns)
