@@ -17,13 +17,13 @@ from jepaflow.evaluation.closed_loop import Evaluation, evaluate_run, pool, resu
 from jepaflow.evaluation.outcome import Outcome
 from jepaflow.evaluation.picture import draw_paths
 from jepaflow.evaluation.protocol import ProtocolConfig
-from jepaflow.planning.cem import CEMConfig
+from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import ControllerConfig
 from jepaflow.planning.cost import CostConfig
 from jepaflow.sims.registry import find_world
 from jepaflow.training.checkpoint import load_run
 
-CPU_SOLVER = CEMConfig(samples=48, elites=6, iterations=3, horizon=5, init_std=0.7, parameters="hold")
+CPU_SOLVER = SolverConfig(samples=48, elites=6, iterations=3, horizon=5, init_std=0.7, parameters="hold")
 """What two CPU cores can afford. Enough where a block's actions may be held (10 numbers to search) and the search is
 warm-started every block; with the true dynamics instead of a model it loses nothing (tests/evaluation/test_run.py)."""
 
@@ -44,7 +44,7 @@ class Args:
     """The goal lies this many control steps after the start in its episode."""
     budget: int = 50
     """Control steps that the planner gets."""
-    solver: CEMConfig = field(default_factory=lambda: CPU_SOLVER)
+    solver: SolverConfig = field(default_factory=lambda: CPU_SOLVER)
     cost: CostConfig = field(default_factory=lambda: CostConfig(path=1.0))
     execute: int = 1
     """Blocks executed before planning anew."""

@@ -20,8 +20,8 @@ from jepaflow.data.store import Store
 from jepaflow.evaluation.outcome import Outcome, pooled
 from jepaflow.evaluation.protocol import ProtocolConfig, draw_starts
 from jepaflow.evaluation.run import PlannerPolicy, already_solved, floors_and_ceiling, run_trials
-from jepaflow.planning.cem import ActionSpace
 from jepaflow.planning.controller import Controller, ControllerConfig
+from jepaflow.planning.space import ActionSpace
 from jepaflow.sims.registry import WorldEntry, WorldOptions, action_bounds, find_world
 from jepaflow.training.checkpoint import Run
 

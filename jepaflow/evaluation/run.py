@@ -96,7 +96,8 @@ class PlannerPolicy:
         for goal in goals:
             twin.set_state(goal)
             seen.append(twin.observation())
-        self._controller.reset(self._pictures(seen), _proprio(seen))
+        still = np.stack([world.still_action() for world in worlds])
+        self._controller.reset(self._pictures(seen), _proprio(seen), still)
 
     def act(self, step: int, worlds: Sequence[World]) -> Float[np.ndarray, "n A"]:
         """Return the plan's next actions."""

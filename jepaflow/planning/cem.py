@@ -1,193 +1,81 @@
-"""The cross-entropy method over action blocks, for many environments at once.
+"""The cross-entropy method, plain and improved: sample around a Gaussian, keep the best, refit, repeat.
 
-Sample plans around a Gaussian, imagine them, keep the best, refit the Gaussian, repeat; the answer is the last mean
-(Rubinstein 1999; LeWorldModel, arXiv 2603.19312, App. B). Decisions that differ from LeWM's released code: plans are
-clipped to the environment's bounds, environments are solved together in large batches, and a block's K actions may
-share one vector ("hold"), which makes the search N x A instead of N x K x A dimensional.
+CEM (Rubinstein 1999; as in LeWorldModel, arXiv 2603.19312, App. B) answers with the last mean. Decisions that differ
+from LeWM's released code: candidates are clipped to the bounds and environments are solved together in large batches.
 
-Legend: E environments, S samples, N blocks, K control steps per block, A action size, H frames of history, D latent.
+iCEM (Pinneri et al. 2020, arXiv 2008.06389) spends fewer samples: noise that is correlated in time, a share of the
+elites that stays a candidate (in the next iteration, and shifted in the next search), fewer samples each iteration, a
+mean with momentum, and the best candidate ever seen as the answer.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jepaflow.common.errors import JepaflowError
+from jepaflow.planning.config import SolverConfig
+from jepaflow.planning.problem import Best, Generators, Problem, Solution, Timer, draw, mix, pick
 
 
-@runtime_checkable
-class Dynamics(Protocol):
-    """What a solver needs of a world model."""
+class CEM:
+    """Both methods; `config.kind` "icem" switches the improvements on."""
 
-    def rollout(
-        self, z: Float[Tensor, "B H D"], past: Float[Tensor, "B P K A"], future: Float[Tensor, "B N K A"]
-    ) -> Float[Tensor, "B N D"]:
-        """Imagine N model steps."""
-        ...
+    def __init__(self, config: SolverConfig) -> None:
+        self._config, self._improved = config, config.kind == "icem"
 
+    def solve(self, problem: Problem, generator: Generators, deadline: float | None = None) -> Solution:
+        """Search (see `Solver`)."""
+        config, timer, best = self._config, Timer(deadline), Best(problem)
+        mean, std, cost = problem.mean, problem.std, best.cost
+        shaped = colour(mean.shape[1] * mean.shape[2], config.beta if self._improved else 0.0).to(mean.device)
+        extra = problem.legal_proposals()
+        # Proposals that prove to be elite stay candidates; without any, plain CEM keeps nothing.
+        keep = round(config.keep * config.elites) if self._improved or extra.shape[1] else 0
+        elites, done = extra[:, :0], 0
+        while done < config.iterations and timer.another():
+            noise = self._noise(draw(generator, mean, self._size(done)), shaped)
+            candidates = mix(problem.clip(mean[:, None] + std[:, None] * noise), extra)
+            costs = problem.evaluate(candidates)
+            best.see(candidates, costs)
+            lowest, chosen = costs.topk(config.elites, dim=1, largest=False)
+            # Where fewer than `elites` candidates have a finite cost, the best one stands in for the others.
+            finite = torch.isfinite(lowest)
+            lowest = torch.where(finite, lowest, lowest[:, :1])
+            elites = pick(candidates, torch.where(finite, chosen, chosen[:, :1]))
+            slow = config.momentum if self._improved else 0.0
+            mean = slow * mean + (1.0 - slow) * elites.mean(1) if slow else elites.mean(1)
+            std, cost = elites.std(1, unbiased=False), lowest.mean(1)
+            extra = elites[:, :keep]
+            done += 1
+        mean = problem.clip(mean)
+        use_best = config.answer == "best" or (config.answer == "auto" and self._improved)
+        answer, price = (best.params, best.cost) if use_best else (mean, cost)
+        carried = elites[:, :keep] if self._improved else elites[:, :0]
+        return Solution(answer, price, mean, done, best.params, best.cost, carried)
 
-@runtime_checkable
-class Cost(Protocol):
-    """Scores imagined trajectories."""
+    def _size(self, iteration: int) -> int:
+        """Return the number of samples of an iteration."""
+        if not self._improved:
+            return self._config.samples
+        smallest = min(2 * self._config.elites, self._config.samples)
+        return max(smallest, int(self._config.samples / self._config.shrink**iteration))
 
-    def __call__(self, imagined: Float[Tensor, "R N D"], goal: Float[Tensor, "R D"]) -> Float[Tensor, " R"]:
-        """Return one cost per trajectory; lower is better."""
-        ...
-
-
-@dataclass(frozen=True)
-class CEMConfig:
-    """The solver's budget and search space."""
-
-    samples: int = 128
-    """S: plans tried per iteration. LeWM: 300."""
-    elites: int = 13
-    """Plans that the next Gaussian is fitted to. LeWM: 30."""
-    iterations: int = 8
-    """LeWM: 30."""
-    horizon: int = 5
-    """N: blocks that a plan looks ahead."""
-    init_std: float = 1.0
-    """First standard deviation, in units of the action space's scale."""
-    parameters: Literal["full", "hold"] = "full"
-    """full: every control step has its own action; hold: the K actions of a block are one vector."""
-    rows_per_call: int = 8192
-    """Plans imagined in one call of the model: bounds the memory, does not change the answer."""
-
-    def __post_init__(self) -> None:
-        """Refuse a budget that cannot be searched with."""
-        for name in ("samples", "elites", "iterations", "horizon", "rows_per_call"):
-            if getattr(self, name) < 1:
-                raise JepaflowError(f"the solver's {name} is {getattr(self, name)}. Give at least 1.")
-        if self.elites > self.samples:
-            raise JepaflowError(
-                f"{self.elites} elites cannot be chosen from {self.samples} samples. Lower --solver.elites."
-            )
-        if not self.init_std > 0.0:
-            raise JepaflowError(f"the solver's init_std is {self.init_std:g}. Give a number above 0.")
-
-
-@dataclass(frozen=True)
-class ActionSpace:
-    """Where actions live, in raw dataset units: bounds that are never left, and a search's first Gaussian."""
-
-    low: Float[Tensor, " A"]
-    high: Float[Tensor, " A"]
-    centre: Float[Tensor, " A"]
-    scale: Float[Tensor, " A"]
-
-    @classmethod
-    def from_bounds(
-        cls,
-        low: Float[Tensor, " A"],
-        high: Float[Tensor, " A"],
-        centre: Float[Tensor, " A"] | None = None,
-        scale: Float[Tensor, " A"] | None = None,
-    ) -> ActionSpace:
-        """Make a space; without the data's `centre` and `scale` (mean, std) the box's middle and half its half-width.
-
-        Raises:
-            JepaflowError: bounds that are not finite or hold nothing.
-        """
-        if not (torch.isfinite(low).all() and torch.isfinite(high).all() and (low < high).all()):
-            raise JepaflowError(
-                "planning needs finite action bounds with low < high. Give the environment's action box."
-            )
-        centre = (low + high) / 2 if centre is None else centre.clamp(low, high)
-        scale = (high - low) / 4 if scale is None else torch.minimum(scale, high - low)
-        return cls(low, high, centre, scale)
+    def _noise(self, white: Float[Tensor, "E S N P A"], shaped: Float[Tensor, "L L"]) -> Float[Tensor, "E S N P A"]:
+        """Return the noise, correlated in time if improved; candidate 0 is the mean: a refit cannot lose it unseen."""
+        if self._improved:
+            white = (shaped @ white.flatten(2, 3)).view(white.shape)
+        white[:, 0] = 0.0
+        return white
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A solver's answer for each environment."""
+def colour(length: int, beta: float) -> Float[Tensor, "length length"]:
+    """Return L such that L @ (white noise) has unit variance and a power spectrum that falls with frequency^-beta.
 
-    blocks: Float[Tensor, "E N K A"]
-    """The plan: raw actions, inside the bounds."""
-    cost: Float[Tensor, " E"]
-    """The mean cost of the last iteration's elites."""
-    mean: Float[Tensor, "E N P A"]
-    """The last Gaussian's mean (P = 1 for "hold", else K): what a warm start continues from."""
-
-
-@torch.no_grad()
-def plan(
-    dynamics: Dynamics,
-    cost: Cost,
-    config: CEMConfig,
-    space: ActionSpace,
-    block: int,
-    z: Float[Tensor, "E H D"],
-    past: Float[Tensor, "E P K A"],
-    goal: Float[Tensor, "E D"],
-    generator: torch.Generator,
-    warm: Float[Tensor, "E N Q A"] | None = None,
-) -> Plan:
-    """Search a plan for each of E environments.
-
-    Args:
-        dynamics: the world model, in eval mode.
-        cost: scores imagined latents against the goal's.
-        config: budget.
-        space: bounds and first Gaussian.
-        block: K, control steps per block.
-        z: latents of the frames seen, oldest first.
-        past: the H - 1 blocks executed between them.
-        goal: the goal's latent.
-        generator: the only source of randomness (on z's device).
-        warm: where the search begins instead of the space's centre.
-
-    Raises:
-        JepaflowError: every imagined plan of an environment costs NaN or infinity.
+    The spectrum is that of a series twice as long, so that the first and the last value are not tied to each other.
     """
-    envs, per_block = z.shape[0], (1 if config.parameters == "hold" else block)
-    shape = (envs, config.horizon, per_block, space.low.numel())
-    mean = space.centre.expand(shape).clone() if warm is None else warm.clone()
-    std = (config.init_std * space.scale).expand(shape).clone()
-    best = torch.zeros(envs, device=z.device)
-    for _ in range(config.iterations):
-        noise = torch.randn((envs, config.samples, *shape[1:]), generator=generator, device=z.device)
-        noise[:, 0] = 0.0  # candidate 0 is the mean itself: a refit can never lose it unseen
-        candidates = (mean[:, None] + std[:, None] * noise).clamp(space.low, space.high)
-        costs = _costs(dynamics, cost, config, block, z, past, goal, candidates)
-        if not torch.isfinite(costs).any(dim=1).all():
-            raise JepaflowError(
-                "every imagined plan costs NaN or infinity. The model is damaged or diverged: look at its log."
-            )
-        best, chosen = costs.topk(config.elites, dim=1, largest=False)
-        elites = candidates[torch.arange(envs, device=z.device)[:, None], chosen]
-        mean, std = elites.mean(1), elites.std(1, unbiased=False)
-    return Plan(_expand(mean, block), best.mean(1), mean)
-
-
-def _expand(parameters: Float[Tensor, "... P A"], block: int) -> Float[Tensor, "... K A"]:
-    """Return all K actions of each block: as they are, or the one held vector repeated."""
-    return parameters.expand(*parameters.shape[:-2], block, parameters.shape[-1])
-
-
-def _costs(
-    dynamics: Dynamics,
-    cost: Cost,
-    config: CEMConfig,
-    block: int,
-    z: Float[Tensor, "E H D"],
-    past: Float[Tensor, "E P K A"],
-    goal: Float[Tensor, "E D"],
-    candidates: Float[Tensor, "E S N Q A"],
-) -> Float[Tensor, "E S"]:
-    """Imagine every candidate, a bounded number of rows at a time; what is not finite costs infinity."""
-    envs, samples = candidates.shape[:2]
-    flat = candidates.flatten(0, 1)
-    owner = torch.arange(envs, device=z.device).repeat_interleave(samples)
-    parts = []
-    for begin in range(0, len(owner), config.rows_per_call):
-        rows = slice(begin, begin + config.rows_per_call)
-        who = owner[rows]
-        imagined = dynamics.rollout(z[who], past[who], _expand(flat[rows], block))
-        parts.append(cost(imagined, goal[who]))
-    return torch.cat(parts).nan_to_num(nan=torch.inf, posinf=torch.inf).view(envs, samples)
+    periods = 2 * length
+    frequency = torch.fft.rfftfreq(periods, dtype=torch.float64).clamp(min=1.0 / periods)
+    covariance = torch.fft.irfft(frequency**-beta, n=periods)[:length]
+    lag = (torch.arange(length)[:, None] - torch.arange(length)).abs()
+    return torch.linalg.cholesky((covariance / covariance[0])[lag]).float()

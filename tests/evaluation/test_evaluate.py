@@ -10,12 +10,12 @@ import torch
 from jepaflow.cli.evaluate import Args, run
 from jepaflow.common.errors import JepaflowError
 from jepaflow.data.store import Store
-from jepaflow.planning.cem import CEMConfig
+from jepaflow.planning.config import SolverConfig
 from jepaflow.training.checkpoint import save_checkpoint
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
 from jepaflow.worldmodel.presets import PRESETS
 
-SOLVER = CEMConfig(samples=4, elites=2, iterations=1, horizon=2, parameters="hold")
+SOLVER = SolverConfig(samples=4, elites=2, iterations=1, horizon=2, parameters="hold")
 
 
 def make_run(folder: Path, store: Path, config: JEPAConfig) -> Path:

@@ -21,9 +21,9 @@ from jepaflow.evaluation.run import (
     floors_and_ceiling,
     run_trials,
 )
-from jepaflow.planning.cem import ActionSpace
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.planning.cost import CostConfig
+from jepaflow.planning.space import ActionSpace
 from jepaflow.sims.registry import find_world
 from jepaflow.sims.two_room_geometry import WORLD, TwoRoomConfig, move
 

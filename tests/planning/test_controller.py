@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.planning.cem import ActionSpace, CEMConfig
+from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.planning.cost import CostConfig
+from jepaflow.planning.space import ActionSpace
 
 BOX = ActionSpace.from_bounds(-torch.ones(2), torch.ones(2))
-SOLVER = CEMConfig(samples=64, elites=8, iterations=8, horizon=3)
+SOLVER = SolverConfig(samples=64, elites=8, iterations=8, horizon=3)
 
 
 class Abacus:

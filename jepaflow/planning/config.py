@@ -1,0 +1,71 @@
+"""The search's settings: one flat dataclass for all solvers, so that `--solver.kind icem --solver.samples 64` reads well.
+
+A setting that a solver has no use for is ignored by it; each says whose it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.planning.space import ParameterKind
+
+SolverKind = Literal["cem", "icem", "mppi", "gradient", "random", "proposal"]
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """The solver, its budget and what it searches."""
+
+    kind: SolverKind = "cem"
+    """cem, icem (improved), mppi, gradient (Adam through the model), random (shooting), proposal (the first proposal
+    as it is, nothing is imagined)."""
+    samples: int = 128
+    """S: plans tried per iteration; of gradient, starts. LeWM: 300."""
+    elites: int = 13
+    """Plans that the next Gaussian is fitted to (cem, icem). LeWM: 30."""
+    iterations: int = 8
+    """LeWM: 30."""
+    horizon: int = 5
+    """N: blocks that a plan looks ahead."""
+    init_std: float = 1.0
+    """First standard deviation, in units of the parameters' scale."""
+    parameters: ParameterKind = "full"
+    """full: every control step has its own action; hold: the K actions of a block are one vector; displace: one
+    displacement per block, linear in time; knots: several displacements per block."""
+    knots: int = 2
+    """P: displacements per block of "knots"."""
+    rows_per_call: int = 8192
+    """Plans imagined in one call of the model: bounds the memory, does not change the answer."""
+    answer: Literal["auto", "mean", "best"] = "auto"
+    """The last mean (auto: cem, mppi) or the best plan ever imagined (auto: icem; always: gradient, random)."""
+    beta: float = 2.0
+    """icem: how steeply the noise's spectrum falls; 0 is white."""
+    keep: float = 0.3
+    """icem (and cem with proposals): share of the elites that stay candidates."""
+    shrink: float = 1.25
+    """icem: samples are divided by this each iteration, down to twice the elites."""
+    momentum: float = 0.1
+    """icem: weight of the old mean in the new one."""
+    temperature: float = 0.1
+    """mppi: in units of the costs' standard deviation; small is greedy."""
+    learning_rate: float = 0.1
+    """gradient: Adam's step, in units of the first standard deviation."""
+
+    def __post_init__(self) -> None:
+        """Refuse a budget that cannot be searched with."""
+        for name in ("samples", "elites", "iterations", "horizon", "knots", "rows_per_call"):
+            if getattr(self, name) < 1:
+                raise JepaflowError(f"the solver's {name} is {getattr(self, name)}. Give at least 1.")
+        if self.kind in ("cem", "icem") and self.elites > self.samples:
+            raise JepaflowError(
+                f"{self.elites} elites cannot be chosen from {self.samples} samples. Lower --solver.elites."
+            )
+        for name in ("init_std", "temperature", "learning_rate"):
+            if not 0.0 < getattr(self, name) < float("inf"):
+                raise JepaflowError(f"the solver's {name} is {getattr(self, name):g}. Give a number above 0.")
+        limits = {"beta": (0.0, 4.0), "keep": (0.0, 1.0), "shrink": (1.0, 100.0), "momentum": (0.0, 0.999)}
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                raise JepaflowError(f"the solver's {name} is {getattr(self, name):g}. Give {low:g} to {high:g}.")

@@ -1,0 +1,153 @@
+"""From what is known (latents seen, blocks executed, a goal) to a plan: the world model and the cost become a `Problem`.
+
+A plan may have to begin later than now: a robot that is executing one block while the next is searched has *committed*
+to it. Committed blocks are imagined first, and the plan is searched and priced from there.
+
+Legend: E environments, H frames of history, R rows, C committed blocks, N blocks, K control steps, P parameters per
+block, A action size, D latent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jepaflow.planning.config import SolverConfig
+from jepaflow.planning.cost import Cost
+from jepaflow.planning.goal import Goal
+from jepaflow.planning.problem import Generators, Problem
+from jepaflow.planning.solvers import make_solver
+from jepaflow.planning.space import ActionSpace, make_parameterisation
+
+
+@runtime_checkable
+class Dynamics(Protocol):
+    """What planning needs of a world model."""
+
+    def rollout(
+        self, z: Float[Tensor, "B H D"], past: Float[Tensor, "B P K A"], future: Float[Tensor, "B N K A"]
+    ) -> Float[Tensor, "B N D"]:
+        """Imagine N model steps."""
+        ...
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known when a plan is made."""
+
+    z: Float[Tensor, "E H D"]
+    """Latents of the frames seen, oldest first."""
+    past: Float[Tensor, "E H-1 K A"]
+    """The blocks executed between them."""
+    start: Float[Tensor, "E A"]
+    """The action executed (or committed to) last before the plan begins."""
+    goal: Goal
+    committed: Float[Tensor, "E C K A"] | None = None
+    """Blocks that will be executed before the plan begins."""
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    """Has ideas before any search."""
+
+    def __call__(self, situation: Situation) -> Float[Tensor, "E M N P A"]:
+        """Return M plans in the search's parameters, best first; M may be 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan for each environment."""
+
+    blocks: Float[Tensor, "E N K A"]
+    """Raw actions, inside bounds and rate limits."""
+    params: Float[Tensor, "E N P A"]
+    """The same in the search's parameters."""
+    cost: Float[Tensor, " E"]
+    mean: Float[Tensor, "E N P A"]
+    """Where a warm start continues from."""
+    iterations: int
+    elites: Float[Tensor, "E Q N P A"]
+    """What the next search should try again; Q may be 0."""
+
+
+class Planner:
+    """One model, one cost, one solver.
+
+    Args:
+        dynamics: the world model, in eval mode.
+        cost: prices imagined latents and actions.
+        space: bounds, rates, scales; on the model's device.
+        block: K.
+        config: the search.
+    """
+
+    def __init__(self, dynamics: Dynamics, cost: Cost, space: ActionSpace, block: int, config: SolverConfig) -> None:
+        self.dynamics, self.cost, self.config = dynamics, cost, config
+        self.parameterisation = make_parameterisation(config.parameters, space, block, config.knots)
+        self.solver = make_solver(config)
+
+    @torch.no_grad()
+    def plan(
+        self,
+        situation: Situation,
+        generator: Generators,
+        warm: Float[Tensor, "E N P A"] | None = None,
+        proposals: Float[Tensor, "E M N P A"] | None = None,
+        deadline: float | None = None,
+    ) -> Plan:
+        """Search a plan for each of E environments.
+
+        Args:
+            situation: what is known.
+            generator: the only source of randomness, on the model's device; one for all, or one per environment.
+            warm: where the search begins instead of the parameterisation's `rest`.
+            proposals: candidates for the first iteration, best first.
+            deadline: `time.perf_counter()` value after which no iteration should end.
+
+        Raises:
+            JepaflowError: every imagined plan of an environment costs NaN or infinity.
+        """
+        space = self.parameterisation
+        shape = (len(situation.z), self.config.horizon, space.count, len(space.rest))
+        problem = Problem(
+            lambda parameters: self.price(situation, parameters),
+            space.rest.expand(shape).clone() if warm is None else warm.clone(),
+            (self.config.init_std * space.std).expand(shape),
+            space.low,
+            space.high,
+            proposals,
+        )
+        found = self.solver.solve(problem, generator, deadline)
+        params = found.params.detach()
+        blocks = space.decode(params, situation.start)
+        return Plan(blocks, params, found.cost.detach(), found.mean.detach(), found.iterations, found.elites)
+
+    def price(self, situation: Situation, parameters: Float[Tensor, "E S N P A"]) -> Float[Tensor, "E S"]:
+        """Imagine every candidate, a bounded number of rows at a time; what is not finite costs infinity."""
+        envs, samples = parameters.shape[:2]
+        flat = parameters.flatten(0, 1)
+        owner = torch.arange(envs, device=flat.device).repeat_interleave(samples)
+        parts = []
+        for begin in range(0, len(owner), self.config.rows_per_call):
+            rows = slice(begin, begin + self.config.rows_per_call)
+            who = owner[rows]
+            actions = self.parameterisation.decode(flat[rows], situation.start[who])
+            imagined = self._imagine(situation, actions, who)
+            parts.append(self.cost(imagined, actions, situation.goal, who))
+        return torch.cat(parts).nan_to_num(torch.inf, torch.inf, torch.inf).view(envs, samples)
+
+    def imagine(self, situation: Situation, blocks: Float[Tensor, "E N K A"]) -> Float[Tensor, "E N D"]:
+        """Return the latents after each block of a plan."""
+        return self._imagine(situation, blocks, torch.arange(len(blocks), device=blocks.device))
+
+    def _imagine(self, situation: Situation, actions: Tensor, who: Tensor) -> Tensor:
+        """Return the latents after each of the plan's blocks (R, N, D), rows belonging to environments `who`."""
+        if situation.committed is None:
+            return self.dynamics.rollout(situation.z[who], situation.past[who], actions)
+        future = torch.cat([situation.committed[who], actions], 1)
+        return self.dynamics.rollout(situation.z[who], situation.past[who], future)[:, situation.committed.shape[1] :]
