@@ -8,6 +8,7 @@ sight. So one compiled model serves all episodes, and a state is a list of numbe
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ LIGHT = (0.30, 0.20, 1.20)
 LIGHT_LEVEL = 0.5
 SKY = (0.55, 0.60, 0.66)
 MARKER = (0.10, 0.62, 0.28)
+
+
+log = logging.getLogger(__name__)
+mujoco.set_mju_user_warning(
+    lambda text: log.info("MuJoCo: %s", text)
+)  # by itself it writes a file where the user stands
 
 
 @dataclass(frozen=True)
@@ -135,13 +142,13 @@ def _bin(spec: mujoco.MjSpec, index: int, half: float) -> None:
         box(body, size, (x * (half + BIN_WALL), y * (half + BIN_WALL), BIN_DEPTH), colour)
 
 
-def _extras(spec: mujoco.MjSpec, layout: Layout) -> None:
+def _extras(spec: mujoco.MjSpec, layout: Layout, cube: float) -> None:
     if layout.marker == "ball":
         body = _mocap(spec, "marker")
         shape(body, SPHERE, (0.011,), (0, 0, 0), MARKER, LOOKS)
         shape(body, CYLINDER, (0.002, 0.1), (0, 0, -0.1), (0.4, 0.4, 0.4), LOOKS)
     elif layout.marker == "disc":
-        shape(_mocap(spec, "marker"), CYLINDER, (0.028, 0.0006), (0, 0, 0.0006), MARKER, LOOKS)
+        shape(_mocap(spec, "marker"), CYLINDER, (1.87 * cube, 0.0006), (0, 0, 0.0006), MARKER, LOOKS)
     wall, post = _mocap(spec, "wall"), _mocap(spec, "post")
     box(wall, WALL_SIZE, (0, 0, WALL_SIZE[2]), (0.45, 0.32, 0.22))
     shape(post, CYLINDER, POST_SIZE, (0, 0, POST_SIZE[1]), (0.45, 0.32, 0.22))
@@ -171,7 +178,7 @@ def _compiled(arm: Arm, layout: Layout, mjcf: Path | None) -> mujoco.MjModel:
         _cube(spec, index, arm.workplace.cube)
     for index in range(layout.bins):
         _bin(spec, index, arm.workplace.bin_half)
-    _extras(spec, layout)
+    _extras(spec, layout, arm.workplace.cube)
     return spec.compile()
 
 

@@ -26,7 +26,7 @@ from jepaflow.sims.arms.factors import PALETTE, Factors
 from jepaflow.sims.arms.koch import KOCH
 from jepaflow.sims.arms.look import look_names, plain_look, read_look, write_look
 from jepaflow.sims.arms.so101 import SO101
-from jepaflow.sims.arms.tasks import TASKS, Scene, free_place
+from jepaflow.sims.arms.tasks import TASKS, Scene, clear_of_bins, free_place
 from jepaflow.sims.rendering import Renderer, make_renderer
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (SO101, KOCH)}
@@ -78,6 +78,9 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.camera = self.cameras[0]
         self.image_size, self.render_mode = image_size, render_mode
         self.factors = Factors(vary, fix)
+        if self.factors.fixed.get("obstacle", "none") != "none" and not self.rules.obstructable:
+            able = ", ".join(name for name, rules in TASKS.items() if rules.obstructable)
+            raise JepaflowError(f"{task} leaves no room for an obstacle. Only these tasks do: {able}.")
         self.desk = Desk(self.arm, self.rules.layout, Path(mjcf) if mjcf is not None else None)
         self._backend = renderer
         self._renderer: Renderer | None = None
@@ -274,7 +277,7 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         limits = desk.model.actuator_ctrlrange[desk.motors]
         desk.put_arm(np.clip(pose, limits[:, 0], limits[:, 1]))
         self.rules.arrange(desk, self.scene, rng)
-        self._obstruct(values["obstacle"])
+        self._obstruct(values["obstacle"] if self.rules.obstructable else "none")
         self._clutter(values["distractors"], rng)
         self.task = self.rules.sentence(self.scene, rng)
         desk.data.ctrl[:] = desk.data.ctrl.astype(np.float32)
@@ -336,15 +339,13 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         start, goal = self._way()
         taken = [start + share * (goal - start) for share in np.linspace(0, 1, 7)]
         taken += [desk.cube(i)[:2] for i in range(self.rules.layout.cubes)]
-        clear = [desk.place(f"bin{i}")[:2] for i in range(self.rules.layout.bins)]
         across = (place.across[0] - 0.03, -place.across[0] + 0.03)
         for i in range(DISTRACTORS):
-            if i >= count:
-                desk.put(f"distractor{i}", None)
-                continue
-            while True:
-                spot = free_place(desk, rng, taken, 0.045, across)
-                if all(np.abs(spot - other).max() > place.bin_half + 0.03 for other in clear):
-                    break
+            desk.put(f"distractor{i}", None)
+        for i in range(count):
+            spots = (free_place(desk, rng, taken, 3 * place.cube, across) for _ in range(200))
+            spot = next((spot for spot in spots if clear_of_bins(desk, spot, 0.03)), None)
+            if spot is None:
+                return  # the desk is full: fewer distractors
             desk.put(f"distractor{i}", (spot[0], spot[1], 0.0), float(rng.uniform(-np.pi, np.pi)))
             taken.append(spot)

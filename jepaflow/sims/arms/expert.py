@@ -157,7 +157,7 @@ class ArmExpert(Scripted):
                 under = desk.cube(1).copy()
                 top = under[2] + desk.cube_half(0) + desk.cube_half(1)
                 yaw = self._square_to(desk.cube_yaw(1))
-                yield from hand.carry(under, top + 0.05)
+                yield from hand.carry(under, top + 0.05, cube=0)
                 sag = hand.solver.forward(hand.target)[0] - desk.cube(0)  # where the cube really hangs in the jaws
                 for height in (0.02, 0.004):
                     yield from hand.reach(under + [*sag[:2], 0] + [0, 0, top - under[2] + sag[2] + height], 12, yaw)
@@ -225,7 +225,7 @@ class ArmExpert(Scripted):
             angle = self.rng.uniform(-math.pi, math.pi)
             away = 2.2 * self.env.desk.cube_half(cube) * np.array([math.cos(angle), math.sin(angle), 0.0])
             yield from hand.grasp(cube, away if spoil == "miss" else None, attempt)
-            yield from hand.lift()
+            yield from hand.lift(cube=cube)
             if hand.holds(cube):
                 return True
             hand.phase = "missed"
@@ -239,7 +239,7 @@ class ArmExpert(Scripted):
             spoil = self._spoilt()
             held = yield from self._pick(cube, attempt, 1)
             if held:
-                yield from self._on_the_way(hand.carry(place, CARRY + 0.02), cube, spoil)
+                yield from self._on_the_way(hand.carry(place, CARRY + 0.02, 25, cube, place[2]), cube, spoil)
                 if hand.holds(cube):
                     yield from hand.reach(np.array([place[0], place[1], place[2]]), 8, None, LOOSE)
                     yield from hand.release()

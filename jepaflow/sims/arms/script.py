@@ -7,11 +7,13 @@ smoothsteps between joint targets that inverse kinematics found.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
 
+from jepaflow.sims.arms.clearance import Clearance
 from jepaflow.sims.arms.env import ArmEnv
 from jepaflow.sims.arms.kinematics import Kinematics
 
@@ -23,6 +25,12 @@ HOVER = 0.055
 """m above a grasp from which it is begun."""
 CARRY = 0.085
 """m above the table at which things are carried."""
+SHY = 300.0
+"""rad of longer motion that are accepted per m of trespass on an obstacle's margin."""
+
+
+DETOUR = 0.065
+"""m beside a post."""
 
 
 class Hand:
@@ -35,7 +43,7 @@ class Hand:
 
     def __init__(self, env: ArmEnv, rng: np.random.Generator) -> None:
         self.env, self.rng, self.desk = env, rng, env.desk
-        self.solver = Kinematics(env.desk)
+        self.solver, self.clearance = Kinematics(env.desk), Clearance(env.desk)
         self.target = env.desk.data.ctrl[env.desk.motors].copy()
         """The last target that was asked for, rad."""
         self.phase = "begin"
@@ -69,19 +77,15 @@ class Hand:
 
     def home(self, steps: int = 25) -> Targets:
         """Go to the first pose, gripper as it is."""
-        goal = np.array(self.env.arm.home)
-        goal[5] = self.target[5]
-        yield from self.to(goal, steps)
+        yield from self.travel([np.array([*self.env.arm.home[:5], self.target[5]])], steps)
 
     def grasp(self, cube: int, miss: np.ndarray | None = None, attempt: int = 0) -> Targets:
         """Go down on a cube and close; `miss` (m) shifts the fingertips away from it, a later attempt comes otherwise."""
         arm = self.env.arm
         self.phase = "approach"
         where = self.desk.cube(cube).copy() + (0.0 if miss is None else miss)
-        openings = (arm.release, arm.release + 0.4 * (arm.squeeze - arm.release))
-        down, yaw = self.solver.grasp(where, self.target, self.desk.cube_yaw(cube), cube, openings, attempt)
-        goal = self.solver.solve(where + [0, 0, HOVER], down.joints, yaw).joints
-        yield from self.to(goal, 25)
+        hover, yaw = self._stance(where, cube, attempt)
+        yield from self.travel([hover], 25)
         self.phase = "descend"
         if miss is None:
             where[:2] = self.desk.cube(cube)[:2]
@@ -90,33 +94,94 @@ class Hand:
         self.phase = "close"
         yield from self.grip(arm.squeeze, 12)
 
-    def lift(self, height: float = 0.08, steps: int = 15) -> Targets:
-        """Go straight up."""
+    def _stance(self, where: np.ndarray, cube: int, attempt: int) -> tuple[np.ndarray, float]:
+        """Return the pose above a grasp and the jaws' yaw; beside an obstacle the one that keeps away from it."""
+        arm = self.env.arm
+        openings = (arm.release, arm.release + 0.4 * (arm.squeeze - arm.release))
+        best, least = (self.target, 0.0), math.inf
+        for other in range(4 if self.clearance.standing() else 1):
+            down, yaw = self.solver.grasp(where, self.target, self.desk.cube_yaw(cube), cube, openings, attempt + other)
+            hover = self.solver.solve(where + [0, 0, HOVER], down.joints, yaw).joints
+            short = self.clearance.trespass([self.target, hover, down.joints])
+            if short < least - 1e-3:
+                best, least = (hover, yaw), short
+            if least <= 1e-3:
+                break
+        return best
+
+    def lift(self, height: float = 0.08, steps: int = 15, cube: int | None = None) -> Targets:
+        """Go straight up, perhaps with a cube."""
         self.phase = "lift"
-        here = self.solver.forward(self.target)[0]
-        yield from self.reach(here + [0, 0, height], steps, None, LOOSE)
+        point = self.solver.forward(self.target)[0] + [0, 0, height]
+        yield from self.travel(self._poses(point, (None,)), steps, cube)
 
-    def carry(self, place: np.ndarray, height: float, steps: int = 25) -> Targets:
-        """Carry to above a place (x, y in m) at a height, over or round an obstacle."""
+    def carry(
+        self, place: np.ndarray, height: float, steps: int = 25, cube: int | None = None, drop: float | None = None
+    ) -> Targets:
+        """Carry a cube to above a place (x, y in m) at a height, over or round an obstacle, to open at a lower one."""
         self.phase = "carry"
-        detour = self._detour(place)
-        if detour is not None:
-            yield from self.reach(detour, steps, None, LOOSE)
-        yield from self.reach(np.array([place[0], place[1], height]), steps, None, LOOSE)
+        turn = self.solver.forward(self.target)[1]
+        yaw = math.atan2(turn[1, 0], turn[0, 0])
+        point = np.array([place[0], place[1], height])
+        yield from self.travel(self._poses(point, (None, yaw, yaw + 0.8, yaw - 0.8)), steps, cube, drop)
 
-    def _detour(self, place: np.ndarray) -> np.ndarray | None:
-        """Return a point to carry through: above the wall, or beside the post on the arm's side of it."""
-        desk = self.desk
-        if desk.is_there("wall"):
-            x, y, _ = desk.place("wall")
-            return np.array([x, y, 0.135])
-        if desk.is_there("post"):
-            post = desk.place("post")[:2]
-            along = place[:2] - self.solver.forward(self.target)[0][:2]
-            side = np.array([-along[1], along[0]]) / max(1e-6, float(np.hypot(*along)))
-            side *= -1.0 if side @ post > 0 else 1.0  # the nearer side is the one that the arm reaches
-            return np.array([*(post + 0.075 * side), 0.11])
-        return None
+    def travel(
+        self, goals: Sequence[np.ndarray], steps: int, cube: int | None = None, drop: float | None = None
+    ) -> Targets:
+        """Go to the first of some poses; with an obstacle on the desk, to the one and by the way that stay clear of it.
+
+        Args:
+            goals: six-joint poses that would all do, rad, the best liked first.
+            steps: control steps of each leg.
+            cube: what is in the hand.
+            drop: height below the goal at which the gripper will be opened, m.
+        """
+        for leg in self._way(list(goals), cube, drop):
+            yield from self.to(leg, steps)
+
+    def _poses(self, point: np.ndarray, yaws: Sequence[float | None]) -> list[np.ndarray]:
+        """Return poses that bring the fingertips to a point; one that points down less is liked less."""
+        weights = (LOOSE, STRICT, LOOSE / 4) if self.clearance.standing() else (LOOSE,)
+        found = [self.solver.solve(point, self.target, yaw, weight) for weight in weights for yaw in yaws]
+        return [solution.joints for solution in found if solution.error < 0.02] or [found[0].joints]
+
+    def _way(self, goals: list[np.ndarray], cube: int | None, drop: float | None) -> list[np.ndarray]:
+        """Return the legs of the best way: short, and clear of everything if there is such a way."""
+        if not self.clearance.standing():
+            return goals[:1]
+        held = self.clearance.hold(cube) if cube is not None else None
+        ways = [[goal] for goal in goals] + [[via, goal] for via in self._detours() for goal in goals[:3]]
+        lengths = [sum(float(np.abs(b - a).sum()) for a, b in zip([self.target, *way], way)) for way in ways]
+        best, least = ways[0], math.inf
+        for length, way in sorted(zip(lengths, ways), key=lambda entry: entry[0]):
+            if length >= least:
+                break
+            cost = length + SHY * self.clearance.trespass([self.target, *way], held)
+            if drop is not None:
+                cost += SHY * self.clearance.trespass([way[-1], *self._opened(way[-1], drop)])
+            if cost < least:
+                best, least = way, cost
+        return best
+
+    def _opened(self, pose: np.ndarray, height: float) -> list[np.ndarray]:
+        """Return the poses of going down from one to a height and opening there."""
+        point = self.solver.forward(pose)[0]
+        low = self.solver.solve(np.array([*point[:2], height]), pose, None, LOOSE).joints
+        return [low, np.array([*low[:5], self.env.arm.release])]
+
+    def _detours(self) -> list[np.ndarray]:
+        """Return poses to go through: above the obstacles, and beside them on both sides."""
+        points: list[np.ndarray] = []
+        if self.desk.is_there("wall"):
+            place, turn = self.desk.place("wall"), self.clearance.heading("wall")
+            end = 0.105 * np.array([-math.sin(turn), math.cos(turn), 0.0])
+            points += [place + [0, 0, 0.14], place + end + [0, 0, 0.11], place - end + [0, 0, 0.11]]
+        if self.desk.is_there("post"):
+            place = self.desk.place("post")
+            around = ((0.075, 0), (-0.075, 0), (0, 0.075), (0, -0.075))
+            points += [place + [0, 0, 0.165], *(place + [x, y, 0.11] for x, y in around)]
+        found = [self.solver.solve(point, self.target, None, LOOSE / 4) for point in points]
+        return [np.array([*way.joints[:5], self.target[5]]) for way in found if way.error < 0.02]
 
     def release(self, steps: int = 8) -> Targets:
         """Open."""

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.sims.arms.desk import Desk, Layout
+from jepaflow.sims.arms.desk import BIN_WALL, Desk, Layout
 from jepaflow.sims.arms.factors import PALETTE
 
 STILL = 0.05
 """m/s below which a cube is at rest."""
 REACHED = 0.015
 """m between fingertips and target that count as touching it."""
-PUSHED = 0.025
-"""m between a cube and its place on the table."""
+PUSHED = 1.67
+"""Standard half-sides between a cube and its place on the table: 2.5 cm for a cube of 3 cm."""
 LIFTED = 0.05
 """m above the table's rest height."""
 
@@ -58,6 +58,8 @@ class Task:
     """m from a goal state's places that count as reaching it (closed-loop protocol)."""
     steps = 160
     """Control steps that an episode may take."""
+    obstructable = False
+    """Whether there is room for an obstacle between start and goal."""
 
     def colours(self, values: dict[str, Any], rng: np.random.Generator) -> Scene:
         """Choose the colours of cubes and bins."""
@@ -93,31 +95,53 @@ class Task:
 
 def free_place(
     desk: Desk, rng: np.random.Generator, taken: list[np.ndarray], gap: float, across: tuple[float, float]
-) -> np.ndarray:
-    """Draw a place on the table that is `gap` m away from all taken ones."""
+) -> np.ndarray | None:
+    """Draw a place on the table that is `gap` m away from all taken ones; None where there is hardly any."""
     near = desk.arm.workplace.near
-    for _ in range(1000):
+    for _ in range(200):
         place = np.array([rng.uniform(*near), rng.uniform(*across)])
         if all(np.hypot(*(place - other[:2])) >= gap for other in taken):
             return place
-    raise JepaflowError("the desk is too full: no free place was found. Fix fewer places or use smaller cubes.")
+    return None
 
 
 def lay_cubes(desk: Desk, scene: Scene, rng: np.random.Generator, across: tuple[float, float]) -> list[np.ndarray]:
-    """Lay the scene's cubes, apart from each other so that a gripper fits between; return their places."""
-    places: list[np.ndarray] = []
+    """Lay the scene's cubes, apart from each other so that a gripper fits between; return their places.
+
+    Raises:
+        JepaflowError: a fixed place leaves no room for the others.
+    """
     values, gap = scene.values, 3.4 * desk.arm.workplace.cube
+    for _ in range(100):  # places drawn one after the other may leave none for the last: begin again
+        places: list[np.ndarray] = []
+        while len(places) < scene.cubes:
+            first = values["object.place"] if not places else None
+            place = np.array(first) if first is not None else free_place(desk, rng, places, gap, across)
+            if place is None:
+                break
+            if first is not None or clear_of_bins(desk, place):
+                places.append(place)
+        if len(places) == scene.cubes:
+            break
+    else:
+        raise JepaflowError("the desk is too full: no free place was found. Fix fewer places or use smaller cubes.")
     for i in range(desk.layout.cubes):
         if i >= scene.cubes:
             desk.park_cube(i)
             continue
-        place, yaw = free_place(desk, rng, places, gap, across), rng.uniform(-math.pi / 4, math.pi / 4)
-        if i == 0:
-            place = np.array(values["object.place"]) if values["object.place"] is not None else place
-            yaw = math.radians(values["object.yaw"]) if values["object.yaw"] is not None else yaw
-        desk.put_cube(i, place[0], place[1], yaw)
-        places.append(place)
+        yaw = rng.uniform(-math.pi / 4, math.pi / 4)
+        if i == 0 and values["object.yaw"] is not None:
+            yaw = math.radians(values["object.yaw"])
+        desk.put_cube(i, places[i][0], places[i][1], yaw)
     return places
+
+
+def clear_of_bins(desk: Desk, place: np.ndarray, room: float | None = None) -> bool:
+    """Return whether something of half-size `room` (m; None: a cube) at a place stands clear of all bins."""
+    room = 1.5 * desk.arm.workplace.cube if room is None else room
+    reach = desk.arm.workplace.bin_half + 2 * BIN_WALL + room
+    bins = [desk.place(f"bin{i}")[:2] for i in range(desk.layout.bins) if desk.is_there(f"bin{i}")]
+    return all(np.abs(place[:2] - other).max() > reach for other in bins)
 
 
 def in_bin(desk: Desk, cube: int, which: int) -> bool:
@@ -143,13 +167,13 @@ class Reach(Task):
 
     def arrange(self, desk: Desk, scene: Scene, rng: np.random.Generator) -> None:
         """Put the ball anywhere in the workplace, not where the fingertips are already."""
-        place = desk.arm.workplace
-        while True:
-            x, y = free_place(desk, rng, [], 0.0, (place.across[0], -place.across[0]))
-            if scene.values["object.place"] is not None:
-                x, y = scene.values["object.place"]
+        place, values = desk.arm.workplace, scene.values
+        desk.update()
+        for _ in range(1000):
+            x, y = rng.uniform(*place.near), rng.uniform(place.across[0], -place.across[0])
+            if values["object.place"] is not None:
+                x, y = values["object.place"]
             ball = np.array([x, y, rng.uniform(*place.reach_height)])
-            desk.update()
             if np.linalg.norm(ball - desk.tcp()) > 2 * REACHED:
                 break
         desk.put("marker", ball.tolist())
@@ -180,9 +204,9 @@ class Push(Task):
         """Lay the cube, and the disc 4 to 12 cm from it (as far as the desk is big)."""
         place = desk.arm.workplace
         cube = lay_cubes(desk, scene, rng, place.across)[0]
-        low, high = 2.7 * place.cube, min(0.12, 0.9 * (place.near[1] - place.near[0]))
+        low, high = 2.7 * place.cube, min(0.12, 0.9 * (place.across[1] - place.across[0]))
         for _ in range(1000):
-            disc = free_place(desk, rng, [], 0.0, place.across)
+            disc = np.array([rng.uniform(*place.near), rng.uniform(*place.across)])
             if low <= np.hypot(*(disc - cube)) <= high:
                 break
         desk.put("marker", (disc[0], disc[1], 0.0))
@@ -194,7 +218,8 @@ class Push(Task):
     def success(self, desk: Desk, scene: Scene) -> bool:
         """On the disc, at rest, on the table."""
         on_table = desk.cube(0)[2] < desk.cube_half(0) + 0.005
-        return bool(on_table and self.distance(desk, scene) < PUSHED and desk.cube_speed(0) < STILL)
+        near = self.distance(desk, scene) < PUSHED * desk.arm.workplace.cube
+        return bool(on_table and near and desk.cube_speed(0) < STILL)
 
 
 class Lift(Task):
@@ -229,6 +254,7 @@ class PickPlace(Task):
     name = "pick_place"
     layout = Layout(cubes=1, bins=1)
     steps = 200
+    obstructable = True
     sentences = (
         "Put the {cube} cube in the {bin} bin.",
         "Pick up the {cube} block and place it in the {bin} box.",
@@ -239,8 +265,8 @@ class PickPlace(Task):
 
     def arrange(self, desk: Desk, scene: Scene, rng: np.random.Generator) -> None:
         """Lay the cube, the bin to its left."""
-        lay_cubes(desk, scene, rng, desk.arm.workplace.across)
         desk.put("bin0", (*desk.arm.workplace.bins[0], 0.0))
+        lay_cubes(desk, scene, rng, desk.arm.workplace.across)
 
     def distance(self, desk: Desk, scene: Scene) -> float:
         """Cube to the bin's floor."""
