@@ -169,6 +169,29 @@ def test_a_smaller_headlight_shows_in_both(gl: str) -> None:
     assert dark[0] - darker[0] == pytest.approx(dark[1] - darker[1], rel=0.15)
 
 
+def test_a_kept_ground_is_painted_anew_when_its_looks_change() -> None:
+    env = ArmEnv(task="push", image_size=32)
+    model, data = env.desk.model, env.desk.data
+    camera, kept = model.camera("laptop").id, RayRenderer()
+    pictures = [kept.render(model, data, [camera], 32)]
+    changes = (
+        (model.geom_rgba, (0, 0), 0.2),
+        (model.light_pos, (0, 1), -0.7),
+        (model.light_diffuse, 0, 0.9),
+        (model.cam_pos, (camera, 2), 0.5),
+        (model.cam_fovy, camera, 70.0),
+        (model.geom_size, (0, 0), 0.3),
+        (model.vis.rgba.haze, 0, 0.9),
+        (model.vis.headlight.ambient, slice(3), 0.1),
+    )
+    for array, where, value in changes:
+        array[where] = value
+        env.desk.update()
+        pictures.append(kept.render(model, data, [camera], 32))
+        assert np.array_equal(pictures[-1], RayRenderer().render(model, data, [camera], 32))
+        assert not np.array_equal(pictures[-1], pictures[-2])
+
+
 def test_rays_fall_back_to_all_pixels_without_a_plain_ground() -> None:
     xml = (
         "<mujoco><worldbody><light pos='0 0 3'/><camera pos='0 0 2' fovy='60'/>"
