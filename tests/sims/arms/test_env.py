@@ -10,6 +10,8 @@ from jepaflow.sims.arms.arm import MOTORS
 from jepaflow.sims.arms.env import ARMS, ArmEnv
 from jepaflow.sims.arms.tasks import TASKS
 
+THINGS = ("cube", "bin", "wall", "post", "distractor")
+
 
 @pytest.mark.filterwarnings("ignore:.*recommend using a symmetric and normalized space")  # LeRobot's units are neither
 @pytest.mark.filterwarnings("ignore:.*Box observation space (min|max)imum value is -?infinity")  # joints have no walls
@@ -120,9 +122,6 @@ def overlaps(env: ArmEnv) -> list[str]:
     return [f"{names[a]}-{names[b]}" for a, b in pairs if a != 0 and (a in things or b in things)]
 
 
-THINGS = ("cube", "bin", "wall", "post", "distractor")
-
-
 @pytest.mark.parametrize("task", list(TASKS))
 def test_distractors_touch_nothing(task: str) -> None:
     env = ArmEnv(task=task, image_size=8, fix={"distractors": 3}, vary=("object",))
@@ -141,3 +140,16 @@ def test_distractors_touch_nothing(task: str) -> None:
                 assert (away > env.arm.workplace.bin_half + 0.01).any(), f"seed {seed}"
             if env.rules.layout.marker == "disc":
                 assert np.hypot(*(spot - desk.place("marker")[:2])) > 0.03, f"seed {seed}"
+
+
+@pytest.mark.parametrize("obstacle", ["wall", "post", "both"])
+@pytest.mark.parametrize("task", [task for task in TASKS if TASKS[task].obstructable])
+def test_obstacles_stand_in_no_thing(task: str, obstacle: str) -> None:
+    env = ArmEnv(task=task, image_size=8, fix={"obstacle": obstacle, "distractors": 3}, vary=("object",))
+    for seed in range(25):
+        env.reset(seed=seed)
+        there = {name for name in ("wall", "post") if env.desk.is_there(name)}
+        assert there == ({"wall", "post"} if obstacle == "both" else {obstacle})
+        touching = [pair.split("-") for pair in overlaps(env)]
+        things = [pair for pair in touching if all(name.rstrip("0123456789") in THINGS for name in pair)]
+        assert not things, f"seed {seed}"

@@ -221,6 +221,18 @@ except JepaflowError as error:
 """
 
 
+WITHOUT_LIBRARY = """
+import ctypes
+load = ctypes.CDLL.__init__
+def refuse(self, name, *more, **named):
+    if any(word in str(name) for word in ("EGL", "GL.so", "OpenGL", "OSMesa")):
+        raise OSError(f"{name}: cannot open shared object file")
+    load(self, name, *more, **named)
+ctypes.CDLL.__init__ = refuse
+"""
+"""What a machine without any OpenGL library does to a program that asks for one."""
+
+
 def run(script: str, **environment: str) -> tuple[list[str], list[str]]:
     """Run a script in a process of its own; return the lines that it printed and those that it warned of."""
     words = {key: value for key, value in os.environ.items() if key not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
@@ -236,9 +248,17 @@ def run(script: str, **environment: str) -> tuple[list[str], list[str]]:
     return done.stdout.splitlines(), done.stderr.splitlines()
 
 
-@pytest.mark.parametrize("broken", [{"__EGL_VENDOR_LIBRARY_DIRS": "/nowhere"}, {"MUJOCO_GL": "disable"}])
-def test_without_opengl_rays_draw_after_one_warning(broken: dict[str, str]) -> None:
-    printed, warned = run(SCRIPT, **broken)
+@pytest.mark.parametrize(
+    ("before", "broken"),
+    [
+        ("", {"__EGL_VENDOR_LIBRARY_DIRS": "/nowhere"}),
+        ("", {"MUJOCO_GL": "disable"}),
+        (WITHOUT_LIBRARY, {"MUJOCO_GL": ""}),
+    ],
+    ids=["no driver", "switched off", "no library"],
+)
+def test_without_opengl_rays_draw_after_one_warning(before: str, broken: dict[str, str]) -> None:
+    printed, warned = run(before + SCRIPT, **broken)
     assert printed[:3] == ["ray (16, 16, 3)"] * 3
     assert printed[3].startswith("OpenGL does not work here (")
     assert printed[3].endswith("Install EGL (Debian: libegl1 libgl1-mesa-dri) or use rays.")
