@@ -61,7 +61,7 @@ def test_a_world_keeps_the_protocol(name: str) -> None:
 
 @pytest.mark.parametrize("name", world_names())
 def test_states_and_goals_are_taken_back(name: str) -> None:
-    entry, world = make(name)
+    _, world = make(name)
     world.reset(seed=1)
     first, rng = world.get_state(), np.random.default_rng(0)
     for _ in range(12):

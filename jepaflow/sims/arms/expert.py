@@ -274,6 +274,9 @@ class ArmExpert(Scripted):
         centre = desk.place(f"bin{which}").copy()
         if self.env.rules.layout.bins > 1:
             centre[0] += (-1.0 if filled % 2 == 0 else 1.0) * 0.45 * self.env.arm.workplace.bin_half
+        elif desk.is_there("post"):  # on the side away from it, where the jaws have room to open
+            away = centre[:2] - desk.place("post")[:2]
+            centre[:2] += 0.4 * self.env.arm.workplace.bin_half * away / max(0.05, float(np.abs(away).max()))
         return centre + [0, 0, 2.2 * self.env.arm.workplace.cube + 0.03]
 
     def _room(self, cube: int) -> float:

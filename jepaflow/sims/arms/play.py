@@ -87,7 +87,7 @@ class Babble(Scripted):
         while True:
             drift = keep * drift + math.sqrt(1 - keep**2) * spread * rng.standard_normal(6) * (1, 0.7, 0.7, 1, 1.5, 2)
             goal = np.clip(hand.target + drift, limits[:, 0], limits[:, 1])
-            goal[5] = np.clip(goal[5], *sorted((arm.squeeze, arm.release)))
+            goal[5] = min(max(goal[5], min(arm.squeeze, arm.release)), max(arm.squeeze, arm.release))
             if hand.solver.forward(goal)[0][2] < FLOOR:  # pressing on the table teaches nothing and heats real servos
                 drift = np.zeros(6)
                 goal = hand.target + np.array([0.0, -0.5 * spread, 0.0, 0.0, 0.0, 0.0])

@@ -141,7 +141,9 @@ class Hand:
 
     def _poses(self, point: np.ndarray, yaws: Sequence[float | None]) -> list[np.ndarray]:
         """Return poses that bring the fingertips to a point; one that points down less is liked less."""
-        weights = (LOOSE, STRICT, LOOSE / 4) if self.clearance.standing() else (LOOSE,)
+        if not self.clearance.standing():
+            return [self.solver.solve(point, self.target, yaws[0], LOOSE).joints]
+        weights = (LOOSE, STRICT, LOOSE / 4)
         found = [self.solver.solve(point, self.target, yaw, weight) for weight in weights for yaw in yaws]
         return [solution.joints for solution in found if solution.error < 0.02] or [found[0].joints]
 

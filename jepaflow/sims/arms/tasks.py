@@ -227,7 +227,7 @@ class Lift(Task):
 
     name = "lift"
     layout = Layout(cubes=1)
-    steps = 120
+    steps = 170
     sentences = (
         "Lift the {cube} cube.",
         "Pick up the {cube} block.",

@@ -25,13 +25,13 @@ def world(task: str, **fix: str) -> ArmEnv:
 
 def finish(env: ArmEnv, expert: ArmExpert) -> int:
     """Act until the expert ends, then hold still for half a second; return the steps."""
-    for step in range(2 * env.rules.steps):
+    steps = 0
+    while not expert.done and steps < 2 * env.rules.steps:
         env.advance(expert.act())
-        if expert.done:
-            break
+        steps += 1
     for _ in range(15):
         env.advance(env.still_action())
-    return step + 1
+    return steps
 
 
 def run(env: ArmEnv, seed: int, config: ArmExpertConfig) -> tuple[bool, ArmExpert, int]:
@@ -81,7 +81,7 @@ def test_a_cube_is_carried_past_what_stands_in_the_way(obstacle: str) -> None:
             pairs = model.geom_bodyid[data.contact.geom[: data.ncon]]
             touching += any(int(body) in standing for pair in pairs for body in pair)
         assert env.is_success(), seed
-        assert touching <= 9, seed  # 0.3 s
+        assert touching <= 9, seed  # 0.3 s: grazed, never pushed
 
 
 @pytest.mark.parametrize("task", ["reach", "push", "lift", "pick_place", "stack"])
