@@ -9,6 +9,7 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.arms.desk import Desk
 from jepaflow.sims.arms.env import ArmEnv
 from jepaflow.sims.arms.expert import ArmExpert, ArmExpertConfig
+from jepaflow.sims.arms.tasks import TASKS
 
 CAMERAS = ("laptop", "phone", "wrist")
 WORLDS = [("so101", "pick_place"), ("so101", "sort"), ("so101", "reach"), ("koch", "lift")]
@@ -16,7 +17,7 @@ WORLDS = [("so101", "pick_place"), ("so101", "sort"), ("so101", "reach"), ("koch
 
 def make(arm: str, task: str, renderer: str = "ray", size: int = 24) -> ArmEnv:
     """A world in which everything differs from episode to episode, obstacles and distractors included."""
-    fix = {"distractors": 2} | ({"obstacle": "both"} if task in ("pick_place", "reach") else {})
+    fix = {"distractors": 2} | ({"obstacle": "both"} if TASKS[task].obstructable else {})
     return ArmEnv(arm, task, size, CAMERAS, renderer, vary=("all",), fix=fix)
 
 
