@@ -159,6 +159,6 @@ def _ranked(
 
 def _interval(episodes: ndarray, statistic: Callable[[ndarray], float]) -> tuple[float, float]:
     """Bootstrap over whole episodes."""
-    numbers = np.unique(episodes)
+    numbers = np.unique(episodes).astype(np.float64)
     members = {int(e): np.flatnonzero(episodes == e) for e in numbers}
     return bootstrap(numbers, lambda drawn: statistic(np.concatenate([members[int(e)] for e in drawn])), draws=DRAWS)
