@@ -78,4 +78,5 @@ def colour(length: int, beta: float) -> Float[Tensor, "length length"]:
     frequency = torch.fft.rfftfreq(periods, dtype=torch.float64).clamp(min=1.0 / periods)
     covariance = torch.fft.irfft(frequency**-beta, n=periods)[:length]
     lag = (torch.arange(length)[:, None] - torch.arange(length)).abs()
-    return torch.linalg.cholesky((covariance / covariance[0])[lag]).float()
+    factor: Tensor = torch.linalg.cholesky((covariance / covariance[0])[lag])
+    return factor.float()

@@ -16,7 +16,6 @@ import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,49 +26,8 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.cost import Cost, CostConfig, make_cost
 from jepaflow.planning.goal import Goal
-from jepaflow.planning.planner import Dynamics, Planner, Proposer, Situation
+from jepaflow.planning.planner import Planner, Proposer, Situation, WorldModel
 from jepaflow.planning.space import ActionSpace, shifted
-
-
-@runtime_checkable
-class Timing(Protocol):
-    """What a controller must know of a model's configuration (`JEPAConfig` has it)."""
-
-    @property
-    def block(self) -> int:
-        """Return K, control steps per model step."""
-        ...
-
-    @property
-    def history(self) -> int:
-        """Return H, the model steps that the predictor sees."""
-        ...
-
-    @property
-    def proprio_dim(self) -> int:
-        """Return the size of the robot state that is an input, 0 for none."""
-        ...
-
-
-@runtime_checkable
-class WorldModel(Dynamics, Protocol):
-    """Encodes and imagines: a `JEPA` in eval mode, or known physics as a reference."""
-
-    @property
-    def config(self) -> Timing:
-        """Return the model's sizes."""
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """Return where the weights are."""
-        ...
-
-    def encode(
-        self, pixels: UInt8[Tensor, "B T V S S 3"], proprio: Float[Tensor, "B T P"] | None = None
-    ) -> Float[Tensor, "B T D"]:
-        """Return one latent per frame."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -370,23 +328,3 @@ class Controller:
                 f"environment; its shape is {tuple(start.shape)}. Give the actions in force now."
             )
         return start.clamp(self.space.low, self.space.high)
-
-
-def surprise_threshold(errors: Float[np.ndarray, "..."], false_alarms: float = 0.01) -> float:
-    """Return the forecast error that calm blocks exceed in at most this share of cases (split conformal quantile).
-
-    Args:
-        errors: forecast errors of blocks in which nothing unusual happened, not those of training episodes.
-        false_alarms: share of calm blocks that may be called surprising.
-
-    Raises:
-        JepaflowError: too few errors for so small a share.
-    """
-    known = np.sort(np.asarray(errors, dtype=np.float64).ravel())
-    rank = int(np.ceil((len(known) + 1) * (1.0 - false_alarms)))
-    if not 0.0 < false_alarms < 1.0 or rank > len(known):
-        raise JepaflowError(
-            f"{len(known)} forecast errors cannot show a share of {false_alarms:g} false alarms. "
-            "Give more errors or a larger share."
-        )
-    return float(known[rank - 1])

@@ -138,7 +138,7 @@ class Effort:
         """Return the effort; a plan of one action has no changes and costs 0."""
         units = (actions.flatten(1, 2) - self._space.centre) / self._space.scale
         if self._of == "changes":
-            units = torch.cat([units[:, :1].detach() * 0.0, units.diff(dim=1)], 1)
+            units = units.diff(dim=1) if units.shape[1] > 1 else torch.zeros_like(units)
         return units.square().mean((1, 2))
 
 
@@ -183,7 +183,7 @@ class KeepOut:
     ) -> Float[Tensor, " R"]:
         """Return the deepest intrusion along the plan: 0 outside, 1 at a region's centre."""
         distance = torch.cdist(imagined.flatten(0, 1), self._latents) / imagined.shape[-1] ** 0.5
-        depth = (1.0 - distance.amin(1) / self._radius).clamp(min=0.0)
+        depth: Tensor = (1.0 - distance.amin(1) / self._radius).clamp(min=0.0)
         return depth.view(imagined.shape[:2]).amax(1)
 
 

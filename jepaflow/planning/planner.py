@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from jepaflow.planning.config import SolverConfig
@@ -32,6 +32,47 @@ class Dynamics(Protocol):
         self, z: Float[Tensor, "B H D"], past: Float[Tensor, "B P K A"], future: Float[Tensor, "B N K A"]
     ) -> Float[Tensor, "B N D"]:
         """Imagine N model steps."""
+        ...
+
+
+@runtime_checkable
+class Timing(Protocol):
+    """What a controller must know of a model's configuration (`JEPAConfig` has it)."""
+
+    @property
+    def block(self) -> int:
+        """Return K, control steps per model step."""
+        ...
+
+    @property
+    def history(self) -> int:
+        """Return H, the model steps that the predictor sees."""
+        ...
+
+    @property
+    def proprio_dim(self) -> int:
+        """Return the size of the robot state that is an input, 0 for none."""
+        ...
+
+
+@runtime_checkable
+class WorldModel(Dynamics, Protocol):
+    """Encodes and imagines: a `JEPA` in eval mode, or known physics as a reference."""
+
+    @property
+    def config(self) -> Timing:
+        """Return the model's sizes."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the weights are."""
+        ...
+
+    def encode(
+        self, pixels: UInt8[Tensor, "B T V S S 3"], proprio: Float[Tensor, "B T P"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Return one latent per frame."""
         ...
 
 

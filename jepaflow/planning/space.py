@@ -10,7 +10,7 @@ Legend: N blocks, K control steps per block, P parameters per block, A action si
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -65,8 +65,8 @@ class ActionSpace:
 
     def to(self, device: torch.device) -> ActionSpace:
         """Return the space on a device."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return ActionSpace(*(None if value is None else value.to(device) for value in values))
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in values.items() if value is not None})
 
 
 @runtime_checkable
