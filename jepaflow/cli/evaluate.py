@@ -13,15 +13,19 @@ from rich.table import Table
 from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import write_results
+from jepaflow.data.store import Store
 from jepaflow.evaluation.closed_loop import Evaluation, evaluate_run, pool, result_rows
+from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.outcome import Outcome
 from jepaflow.evaluation.picture import draw_paths
 from jepaflow.evaluation.protocol import ProtocolConfig
+from jepaflow.evaluation.run import already_solved
+from jepaflow.evaluation.trials import Trials, held_out_trials
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import ControllerConfig
 from jepaflow.planning.cost import CostConfig
 from jepaflow.sims.registry import find_world
-from jepaflow.training.checkpoint import load_run
+from jepaflow.training.checkpoint import Run, load_run
 
 CPU_SOLVER = SolverConfig(samples=48, elites=6, iterations=3, horizon=5, init_std=0.7, parameters="hold")
 """What two CPU cores can afford. Enough where a block's actions may be held (10 numbers to search) and the search is
@@ -35,9 +39,14 @@ class Args:
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Run folders; several (training seeds of one setting) are pooled."""
     env: str = "two_room"
-    """World that the runs' data was collected in."""
-    episodes: int = 200
-    """Starts per run."""
+    """World that the runs' data was collected in; a protocol knows its own."""
+    protocol: str | None = None
+    """A named protocol (two_room_25, so101/reach_25, so101/push_25, so101/pick_25, ...): trials that nobody trained on.
+    Left out: the run's own held-out episodes."""
+    seeds: int = 3
+    """Evaluation seeds that share a named protocol's trials."""
+    episodes: int | None = None
+    """Starts per run; left out: 200, or all of a named protocol."""
     seed: int = 0
     """Seed of the start list (of run i: seed + i) and of the solver."""
     offset: int = 25
@@ -52,6 +61,8 @@ class Args:
     """auto, cpu or cuda."""
     picture: Path | None = None
     """Draw the first trials' paths into this PNG."""
+    name: str | None = None
+    """Name of the rows in the JSON, e.g. plan/push_25/icem."""
     json: Path | None = None
     """Write the figures to this file, in the shape of `results/`."""
 
@@ -60,29 +71,49 @@ def run(args: Args) -> int:
     """Run the command; 0 when the evaluation was made, whatever it says."""
     if not args.runs:
         raise JepaflowError("there is no run to evaluate. Name at least one run folder.")
-    protocol = ProtocolConfig(args.offset, args.budget, args.episodes, args.seed)
     settings = ControllerConfig(args.solver, args.cost, args.execute, seed=args.seed)
-    evaluations = []
+    evaluations, trials = [], None
     for i, folder in enumerate(args.runs):
         trained = load_run(folder, args.device)
-        own = replace(protocol, seed=args.seed + i)
-        starts_file = folder / "evaluation" / f"starts-{args.env}-{args.offset}-seed{own.seed}.json"
-        evaluations.append(evaluate_run(trained, args.env, own, replace(settings, seed=own.seed), starts_file))
+        for j, trials in enumerate(_trials(args, trained, i)):
+            evaluations.append(evaluate_run(trained, trials, replace(settings, seed=args.seed + i + j)))
+    assert trials is not None
     evaluation = pool(evaluations)
-    _show(evaluation, args)
+    _show(evaluation, trials)
     if args.picture is not None:
-        draw_paths(args.picture, find_world(args.env), evaluation.planner, evaluation.goals)
+        draw_paths(args.picture, find_world(trials.env), evaluation.planner, evaluation.goals)
         console.print(f"Paths of the first trials: {args.picture}")
     if args.json is not None:
         command = shlex.join(["jepaflow", *sys.argv[1:]])
-        write_results(args.json, command, result_rows(evaluation, args.env, protocol))
+        write_results(args.json, command, result_rows(evaluation, args.name or _name(args, trials), trials))
         console.print(f"Figures: {args.json}")
     return 0
 
 
-def _show(evaluation: Evaluation, args: Args) -> None:
+def _trials(args: Args, trained: Run, index: int) -> list[Trials]:
+    """Return the trials of each evaluation seed: shares of a named protocol, or one list from held-out episodes."""
+    if args.protocol is not None:
+        named = load_protocol(args.protocol)
+        named = named.first(args.episodes) if args.episodes is not None else named
+        return [named.part(j, args.seeds) for j in range(args.seeds)]
+    seed = args.seed + index
+    protocol = ProtocolConfig(args.offset, args.budget, args.episodes or 200, seed)
+    world = find_world(args.env).make(8)
+    listing = trained.path / "evaluation" / f"starts-{args.env.replace('/', '_')}-{args.offset}-seed{seed}.json"
+    store = Store(trained.store_path)
+    return [held_out_trials(store, trained.val_episodes, args.env, protocol, already_solved(world), listing)]
+
+
+def _name(args: Args, trials: Trials) -> str:
+    """Return the rows' name where none is given."""
+    if args.protocol is None:
+        return f"{args.env}/success@{args.offset}"
+    return f"plan/{args.protocol.rpartition('/')[2]}/{args.solver.kind}"
+
+
+def _show(evaluation: Evaluation, trials: Trials) -> None:
     """Print the table and one plain sentence."""
-    table = Table(title=f"{args.env}: goal {args.offset} control steps away, budget {args.budget}")
+    table = Table(title=f"{trials.env}: goal {trials.offset} control steps away, budget {trials.budget}")
     for heading in ("", "reached, %", "at the end, %", "distance", "n"):
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     outcomes = {"plan": evaluation.planner, **evaluation.floors, **evaluation.ceilings}

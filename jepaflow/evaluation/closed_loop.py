@@ -1,14 +1,15 @@
 """One run's closed-loop evaluation: its model plans on its own held-out episodes, beside floors and ceiling.
 
-The held-out episodes are the run's validation split, so no start or goal was trained on. Several runs (training seeds
-of one setting) are pooled: each draws its own start list (protocol seed + position), trials are added up.
+The trials come from the run's validation split or from a named protocol, so no start or goal was trained on. Several
+runs (training seeds of one setting) or evaluation seeds are pooled: their trials are added up.
+
+The floor *unguided* is the planner without a model: one draw from its first Gaussian, executed in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row
 from jepaflow.data.store import Store
 from jepaflow.evaluation.outcome import Outcome, pooled
-from jepaflow.evaluation.protocol import ProtocolConfig, draw_starts
-from jepaflow.evaluation.run import PlannerPolicy, already_solved, floors_and_ceiling, run_trials
+from jepaflow.evaluation.run import PlannerPolicy, Policy, floors_and_ceiling, run_trials
+from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.controller import Controller, ControllerConfig
+from jepaflow.planning.planner import Proposer
 from jepaflow.planning.space import ActionSpace
 from jepaflow.sims.registry import WorldEntry, WorldOptions, action_bounds, find_world
 from jepaflow.training.checkpoint import Run
@@ -41,42 +43,59 @@ class Evaluation:
     runs: int = 1
 
 
-def evaluate_run(
-    run: Run, env: str, protocol: ProtocolConfig, settings: ControllerConfig, starts_file: Path | None = None
-) -> Evaluation:
-    """Evaluate one run in a world.
+def evaluate_run(run: Run, trials: Trials, settings: ControllerConfig, proposer: Proposer | None = None) -> Evaluation:
+    """Evaluate one run on trials, beside floors and ceiling.
 
     Args:
         run: a trained run.
-        env: name of the world that its data was collected in.
-        protocol: starts, goals, budget.
-        settings: the planner's.
-        starts_file: where to save the start list as JSON.
+        trials: starts, goals, budget, of the world that the run's data was collected in.
+        settings: the planner's; its seed is also the random floors'.
+        proposer: candidates for the searches.
 
     Raises:
-        JepaflowError: the run does not fit the world, or its held-out episodes offer too few starts.
+        JepaflowError: the run does not fit the world.
     """
-    entry, store = find_world(env), Store(run.store_path)
-    if entry.optional:
-        entry = entry.bound(WorldOptions(cameras=store.cameras))
-    _check_fit(run, entry, env)
-    world = entry.make(run.model.config.image_size)
-    listed = draw_starts(store, run.val_episodes, protocol, already_solved(world))
-    if starts_file is not None:
-        listed.save(starts_file, protocol, store)
-    floors, ceilings = floors_and_ceiling(entry, store, listed, protocol, run.model.config.block)
-    low, high = (torch.from_numpy(bound) for bound in action_bounds(world))
-    scaler = run.model.action_scaler
-    space = ActionSpace.from_bounds(low, high, scaler.mean.cpu(), scaler.std.cpu())
-    controller = Controller(run.model, space, settings)
-    views = ["pixels" if name == store.cameras[0] else name for name in run.model.config.cameras]
-    policy = PlannerPolicy(entry, run.model.config.image_size, controller, views)
-    starts, goals = store.read("state", listed.rows), store.read("state", listed.goal_rows)
-    planner = run_trials(
-        entry, run.model.config.image_size, policy, starts, goals, protocol.budget, f"plan ({run.path.name})"
-    )
+    entry = _world_of(run, trials.env)
+    config = run.model.config
+    floors, ceilings = floors_and_ceiling(entry, trials, settings.seed, config.block)
+    policy, controller = _planner(run, entry, settings, proposer)
+    planner = _run(entry, config.image_size, policy, trials, f"plan ({run.path.name})")
     planner = replace(planner, seconds_per_plan=controller.plan_seconds / max(1, controller.plans) / len(planner))
-    return Evaluation(planner, goals, floors, ceilings, listed.already_solved, len({s.episode for s in listed.starts}))
+    blind = replace(settings.solver, kind="random", samples=1, iterations=1)
+    policy, _ = _planner(run, entry, replace(settings, solver=blind, warm_start=False), None)
+    floors["unguided"] = _run(entry, config.image_size, policy, trials, "unguided")
+    return Evaluation(planner, trials.goals, floors, ceilings, trials.excluded, len(set(trials.episode.tolist())))
+
+
+def _world_of(run: Run, env: str) -> WorldEntry:
+    """Return the world with the cameras that the run's store has.
+
+    Raises:
+        JepaflowError: the model does not fit it.
+    """
+    entry = find_world(env)
+    if entry.optional and run.store_path.is_file():
+        entry = entry.bound(WorldOptions(cameras=Store(run.store_path).cameras))
+    _check_fit(run, entry, env)
+    return entry
+
+
+def _planner(
+    run: Run, entry: WorldEntry, settings: ControllerConfig, proposer: Proposer | None
+) -> tuple[PlannerPolicy, Controller]:
+    """Return the run's model as a policy."""
+    model, world = run.model, entry.make(run.model.config.image_size)
+    low, high = (torch.from_numpy(bound) for bound in action_bounds(world))
+    change = model.change_scaler.std.cpu() if model.config.action_change else None
+    scaler = model.action_scaler
+    space = ActionSpace.from_bounds(low, high, scaler.mean.cpu(), scaler.std.cpu(), change=change)
+    controller = Controller(model, space, settings, proposer=proposer)
+    views = ["pixels" if name == world.cameras[0] else name for name in model.config.cameras]
+    return PlannerPolicy(entry, model.config.image_size, controller, views), controller
+
+
+def _run(entry: WorldEntry, image_size: int, policy: Policy, trials: Trials, phase: str) -> Outcome:
+    return run_trials(entry, image_size, policy, trials.starts, trials.goals, trials.budget, phase)
 
 
 def _check_fit(run: Run, entry: WorldEntry, env: str) -> None:
@@ -107,18 +126,26 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
     )
 
 
-def result_rows(evaluation: Evaluation, env: str, protocol: ProtocolConfig) -> list[Row]:
-    """Return the figures in the results' shape: `<env>/success@<offset>` (ever) and `<env>/success_end@<offset>`."""
+def result_rows(evaluation: Evaluation, name: str, trials: Trials) -> list[Row]:
+    """Return the figures in the results' shape: ever within the budget, and at its end.
+
+    Args:
+        evaluation: what came out.
+        name: `two_room/success@25` gives that and `two_room/success_end@25`; `plan/push_25/cem` gives that and `..._end`.
+        trials: what it was run on.
+    """
     note = (
-        f"goal {protocol.offset} control steps later, budget {protocol.budget}; {evaluation.already_solved} already "
-        f"solved starts excluded; {evaluation.held_out} held-out episodes; Wilson interval over trials, which share those episodes"
+        f"goal {trials.offset} control steps later, budget {trials.budget}; {trials.made_by}; {evaluation.already_solved} "
+        f"already solved starts excluded; {evaluation.held_out} episodes; Wilson interval over trials; "
+        f"{1000 * evaluation.planner.seconds_per_plan:.0f} ms per plan and world"
     )
     rows = []
-    for suffix, which in (("success", "ever"), ("success_end", "end")):
+    for which in ("ever", "end"):
         low, high = getattr(evaluation.planner, f"{which}_interval")()
+        before, at, after = name.partition("@")
         rows.append(
             Row(
-                name=f"{env}/{suffix}@{protocol.offset}",
+                name=name if which == "ever" else f"{before}_end{at}{after}",
                 value=getattr(evaluation.planner, f"{which}_rate"),
                 low=low,
                 high=high,

@@ -18,9 +18,9 @@ from jaxtyping import Float
 
 from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
-from jepaflow.data.store import Store
 from jepaflow.evaluation.outcome import Outcome
-from jepaflow.evaluation.protocol import ProtocolConfig, Solved, StartList
+from jepaflow.evaluation.protocol import Solved
+from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.controller import Controller
 from jepaflow.sims.registry import World, WorldEntry, action_bounds
 
@@ -162,26 +162,19 @@ def already_solved(world: World) -> Solved:
 
 
 def floors_and_ceiling(
-    entry: WorldEntry, store: Store, listed: StartList, protocol: ProtocolConfig, block: int
+    entry: WorldEntry, trials: Trials, seed: int, block: int
 ) -> tuple[dict[str, Outcome], dict[str, Outcome]]:
-    """Run the floors (random, random_hold, still) and the ceiling (replay) on the same trials.
-
-    Raises:
-        JepaflowError: the store has no actions.
-    """
-    if "action" not in store.columns:
-        raise JepaflowError(f"{store.path} has no actions to replay. Convert a dataset that was recorded with actions.")
-    starts, goals = store.read("state", listed.rows), store.read("state", listed.goal_rows)
-    recorded = np.stack([store.read("action", np.arange(start.row, start.goal_row)) for start in listed.starts])
+    """Run the floors (random, random_hold, still) and the ceiling (replay) on the same trials."""
     world = entry.make(8)  # pictures are not looked at
     policies: dict[str, Callable[[], Policy]] = {
-        "random": lambda: RandomPolicy(world, protocol.seed),
-        "random_hold": lambda: RandomPolicy(world, protocol.seed, block),
-        "still": lambda: ReplayPolicy(recorded[:, :0]),
-        "replay": lambda: ReplayPolicy(recorded),
+        "random": lambda: RandomPolicy(world, seed),
+        "random_hold": lambda: RandomPolicy(world, seed, block),
+        "still": lambda: ReplayPolicy(trials.actions[:, :0]),
+        "replay": lambda: ReplayPolicy(trials.actions),
     }
     outcomes = {
-        name: run_trials(entry, 8, make(), starts, goals, protocol.budget, name) for name, make in policies.items()
+        name: run_trials(entry, 8, make(), trials.starts, trials.goals, trials.budget, name)
+        for name, make in policies.items()
     }
     ceiling = {"replay": outcomes.pop("replay")}
     return outcomes, ceiling

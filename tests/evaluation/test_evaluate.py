@@ -45,7 +45,7 @@ def test_two_runs_are_pooled_and_written_in_the_results_shape(
     assert [row["name"] for row in saved["rows"]] == ["two_room/success@25", "two_room/success_end@25"]
     for row in saved["rows"]:
         assert (row["n"], row["seeds"], row["unit"]) == (6, 2, "fraction")
-        assert set(row["floors"]) == {"random", "random_hold", "still"}
+        assert set(row["floors"]) == {"random", "random_hold", "still", "unguided"}
         assert row["low"] <= row["value"] <= row["high"]
     shown = capsys.readouterr().out
     assert "already solved" in shown

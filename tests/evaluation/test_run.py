@@ -21,6 +21,7 @@ from jepaflow.evaluation.run import (
     floors_and_ceiling,
     run_trials,
 )
+from jepaflow.evaluation.trials import held_out_trials
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.planning.cost import CostConfig
 from jepaflow.planning.space import ActionSpace
@@ -64,13 +65,13 @@ def test_no_trials_are_refused() -> None:
 
 def test_floors_and_ceiling_are_what_they_must_be(two_room_store: Store) -> None:
     protocol = ProtocolConfig(episodes=60)
-    listed = draw_starts(two_room_store, range(8), protocol, already_solved(ENTRY.make(8)))
-    floors, ceilings = floors_and_ceiling(ENTRY, two_room_store, listed, protocol, 5)
+    trials = held_out_trials(two_room_store, list(range(8)), "two_room", protocol, already_solved(ENTRY.make(8)))
+    floors, ceilings = floors_and_ceiling(ENTRY, trials, protocol.seed, 5)
     assert ceilings["replay"].ever_rate == ceilings["replay"].end_rate == 1.0
     assert ceilings["replay"].distance.max() == 0.0  # bit for bit
     assert floors["still"].ever_rate == 0.0  # solved starts were left out
     assert 0.0 <= floors["random"].ever_rate < 0.5
-    again, _ = floors_and_ceiling(ENTRY, two_room_store, listed, protocol, 5)
+    again, _ = floors_and_ceiling(ENTRY, trials, protocol.seed, 5)
     assert np.array_equal(again["random"].distance, floors["random"].distance)
 
 
