@@ -110,8 +110,10 @@ class Recording:
     behaviour: str
 
 
-def record_episode(entry: WorldEntry, world: World, config: CollectConfig, index: int) -> Recording:
-    """Run episode `index` of a collection."""
+def record_episode(
+    entry: WorldEntry, world: World, config: CollectConfig, index: int, look: bool = True
+) -> Recording:
+    """Run episode `index` of a collection; without `look`, of the same episode the actions and states alone."""
     rng = np.random.default_rng([config.seed, index])
     world.reset(seed=int(rng.integers(2**31)))
     shares = config.shares()
@@ -130,16 +132,18 @@ def record_episode(entry: WorldEntry, world: World, config: CollectConfig, index
     while len(actions) < length and ending > 0:
         events.append(watch(getattr(behaviour, "phase", "")) if watch is not None else 0)
         action = behaviour.act()  # may draw a new target, which belongs to the state of this very row
-        seen.append(world.observation())
+        if look:
+            seen.append(world.observation())
         states.append(world.get_state())
         actions.append(action)
         world.advance(action)
         ending -= bool(getattr(behaviour, "done", False))
     rows = {
         "action": np.stack(actions).astype(np.float32),
-        "observation.state": np.stack([observation["state"] for observation in seen]).astype(np.float32),
         "observation.environment_state": np.stack(states).astype(np.float32),
     }
+    if look:
+        rows["observation.state"] = np.stack([observation["state"] for observation in seen]).astype(np.float32)
     if watch is not None:
         rows["event"] = np.array(events, dtype=np.int64)
     if len(entry.behaviours) > 1:
@@ -148,6 +152,7 @@ def record_episode(entry: WorldEntry, world: World, config: CollectConfig, index
     pictures = {
         camera: np.stack([observation[key] for observation in seen])
         for camera, key in zip(world.cameras, keys, strict=True)
+        if look
     }
     return Recording(rows, pictures, world.task, name)
 
