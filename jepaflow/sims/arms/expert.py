@@ -127,9 +127,14 @@ class ArmExpert(Scripted):
                 return
 
     def _lift(self) -> Targets:
-        held = yield from self._pick(0)
-        if held:
-            yield from self.hand.wait(10)
+        for attempt in self._attempts():
+            spoil = self._spoilt()
+            held = yield from self._pick(0, attempt, spoil)
+            if held:
+                yield from self._on_the_way(self.hand.wait(30 if spoil else 10), 0, spoil)
+            if self.hand.holds(0):
+                return
+            yield from self._let_go()
 
     def _pick_place(self) -> Targets:
         yield from self._bring(0, self._into_bin(0))
@@ -152,18 +157,22 @@ class ArmExpert(Scripted):
     def _stack(self) -> Targets:
         desk, hand = self.env.desk, self.hand
         for attempt in self._attempts():
-            held = yield from self._pick(0, attempt, 1)
+            spoil = self._spoilt()
+            held = yield from self._pick(0, attempt, spoil)
+            under = desk.cube(1).copy()
+            top = under[2] + desk.cube_half(0) + desk.cube_half(1)
+            yaw = self._square_to(desk.cube_yaw(1))
             if held:
-                under = desk.cube(1).copy()
-                top = under[2] + desk.cube_half(0) + desk.cube_half(1)
-                yaw = self._square_to(desk.cube_yaw(1))
-                yield from hand.carry(under, top + 0.05, cube=0)
+                yield from self._on_the_way(hand.carry(under, top + 0.05, cube=0), 0, spoil)
+            if hand.holds(0):
                 sag = hand.solver.forward(hand.target)[0] - desk.cube(0)  # where the cube really hangs in the jaws
                 for height in (0.02, 0.004):
                     yield from hand.reach(under + [*sag[:2], 0] + [0, 0, top - under[2] + sag[2] + height], 12, yaw)
                 yield from hand.wait(3)
                 yield from hand.release(10)
                 yield from hand.lift(0.06, 12)
+            else:
+                yield from self._let_go()
             if self.env.rules.success(desk, self.env.scene):
                 break
         yield from hand.home()
@@ -216,37 +225,35 @@ class ArmExpert(Scripted):
                 break
             yield from hand.reach(np.array([*tip, height]), 2, hover[1])
 
-    def _pick(self, cube: int, first: int = 0, tries: int | None = None) -> Generator[np.ndarray, None, bool]:
-        """Grasp and lift; return whether the cube is held."""
-        hand = self.hand
-        for attempt in range(first, first + (tries or self.config.tries)):
-            self.tries = attempt + 1
-            spoil = self._spoilt()
+    def _pick(self, cube: int, attempt: int, spoil: str | None) -> Generator[np.ndarray, None, bool]:
+        """Grasp and lift, or miss on purpose; return whether the cube is held."""
+        hand, miss = self.hand, None
+        if spoil == "miss":
             angle = self.rng.uniform(-math.pi, math.pi)
-            away = 2.2 * self.env.desk.cube_half(cube) * np.array([math.cos(angle), math.sin(angle), 0.0])
-            yield from hand.grasp(cube, away if spoil == "miss" else None, attempt)
-            yield from hand.lift(cube=cube)
-            if hand.holds(cube):
-                return True
-            hand.phase = "missed"
-            yield from hand.grip(self.env.arm.release, 6)
-        return False
+            miss = 2.2 * self.env.desk.cube_half(cube) * np.array([math.cos(angle), math.sin(angle), 0.0])
+        yield from hand.grasp(cube, miss, attempt)
+        yield from hand.lift(cube=cube)
+        return hand.holds(cube)
+
+    def _let_go(self) -> Targets:
+        """Open for the next attempt."""
+        self.hand.phase = "recover"
+        yield from self.hand.grip(self.env.arm.release, 6)
 
     def _bring(self, cube: int, place: np.ndarray) -> Targets:
         """Bring a cube to above a place and let it go there, in a few attempts."""
         hand = self.hand
         for attempt in self._attempts():
             spoil = self._spoilt()
-            held = yield from self._pick(cube, attempt, 1)
+            held = yield from self._pick(cube, attempt, spoil)
             if held:
                 yield from self._on_the_way(hand.carry(place, CARRY + 0.02, 25, cube, place[2]), cube, spoil)
-                if hand.holds(cube):
-                    yield from hand.reach(np.array([place[0], place[1], place[2]]), 8, None, LOOSE)
-                    yield from hand.release()
-                    yield from hand.lift(0.04, 8)
-                    return
-                hand.phase = "recover"
-                yield from hand.grip(self.env.arm.release, 4)
+            if hand.holds(cube):
+                yield from hand.reach(np.array([place[0], place[1], place[2]]), 8, None, LOOSE)
+                yield from hand.release()
+                yield from hand.lift(0.04, 8)
+                return
+            yield from self._let_go()
 
     def _on_the_way(self, motion: Targets, cube: int, spoil: str | None) -> Targets:
         """Carry; a spoilt carry opens the gripper at once (drop) or little by little (slip) at a drawn moment."""
