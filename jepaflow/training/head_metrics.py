@@ -56,7 +56,7 @@ def _inverse_errors(
 ) -> tuple[ndarray, dict[str, float], ndarray]:
     """Squared errors of the next block by pair, its floors, and of the plan up to the goal."""
     config, count = head.config, len(pairs.row)
-    start = pairs.start if config.change else None
+    start = pairs.start if config.needs_start else None
     wanted = head.scaled(pairs.actions, start).view(count, config.horizon, -1)
     z, goal = latents.z[pairs.row], latents.z[pairs.goal]
 

@@ -31,7 +31,7 @@ def goal_pairs(
     count: int,
     steps: Int[ndarray, " s"],
     sizes: tuple[int, int],
-    change: bool,
+    start: bool,
     rng: np.random.Generator,
 ) -> GoalPairs:
     """Draw pairs for inverse dynamics.
@@ -41,18 +41,18 @@ def goal_pairs(
         count: B.
         steps: allowed model steps to the goal, sorted; those that no episode has are never drawn.
         sizes: K and N, control steps in a block and blocks in a plan.
-        change: also give the action executed before each row (which an episode's first row does not have).
+        start: also give the action executed before each row (which an episode's first row does not have).
         rng: draws.
     """
     block, horizon = sizes
-    row, offset = hindsight(corpus, count, steps * block, int(change), rng)
+    row, offset = hindsight(corpus, count, steps * block, int(start), rng)
     plan = corpus.plans(row, horizon * block).reshape(count, horizon, block, -1)
     return GoalPairs(
         torch.from_numpy(row),
         torch.from_numpy(row + offset),
         torch.from_numpy(offset // block),
         torch.from_numpy(plan),
-        torch.from_numpy(corpus.actions[row - 1]) if change else None,
+        torch.from_numpy(corpus.actions[row - 1]) if start else None,
     )
 
 

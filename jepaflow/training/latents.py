@@ -42,6 +42,18 @@ class Latents:
         rows = np.concatenate([first[e] + np.arange(length[e]) for e in episodes] + [np.empty(0, np.int64)])
         return Latents(self.corpus.take(episodes), self.z[torch.from_numpy(rows)])
 
+    def model_steps(self, block: int, phase: int = 0) -> list[tuple[Float[Tensor, "_ D"], Float[Tensor, "_ K A"]]]:
+        """Each episode as latents one model step apart, from control step ``phase`` on, and the whole blocks that follow.
+
+        The last frame of an episode may have fewer than K = ``block`` actions after it; then it has no block.
+        """
+        found, actions = [], torch.from_numpy(self.corpus.actions)
+        for first, length in zip(self.corpus.first + phase, self.corpus.length - phase):
+            rows = slice(int(first), int(first + max(0, length)))
+            blocks = actions[rows][: max(0, int(length)) // block * block]
+            found.append((self.z[rows][::block], blocks.view(-1, block, actions.shape[1])))
+        return found
+
 
 def weights_digest(run: Run) -> str:
     """Hash of the weights of the checkpoint that ``run`` holds."""

@@ -35,16 +35,21 @@ class InverseConfig:
     """the furthest goal of the training, in model steps; goals further away count as this far"""
     change: bool = False
     """answer with displacements from the last executed action (absolute targets), not with the actions themselves"""
+    last_action: bool = False
+    """tell the head the last executed action, as one that answers with changes always is"""
     hidden: int = 256
     depth: int = 3
     step_dim: int = 32
     """size of the embedding of the steps to go"""
 
     def __post_init__(self) -> None:
-        require_positive(
-            "inverse head",
-            **{name: value for name, value in self.__dict__.items() if name != "change"},
-        )
+        flags = ("change", "last_action")
+        require_positive("inverse head", **{name: size for name, size in self.__dict__.items() if name not in flags})
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether the last executed action is an input."""
+        return self.change or self.last_action
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "InverseConfig":
@@ -66,7 +71,7 @@ class InverseDynamics(nn.Module):
         self.start_scaler = Scaler(config.action_dim)
         self.answer_scaler = Scaler(plan)
         self.steps = nn.Embedding(config.reach + 1, config.step_dim)
-        inputs = 3 * dim + config.step_dim + (config.action_dim if config.change else 0)
+        inputs = 3 * dim + config.step_dim + (config.action_dim if config.needs_start else 0)
         self.net = perceptron(inputs, config.hidden, plan, config.depth)
         self.register_buffer("residual", torch.zeros(plan, plan))
         self.register_buffer("rest", torch.zeros(config.action_dim))
@@ -83,7 +88,7 @@ class InverseDynamics(nn.Module):
         Args:
             z, goal: latents now and wanted.
             steps: model steps to go, clipped to 1 … ``reach``; 0 or None = unknown.
-            start: the last executed action; needed exactly when the head answers with changes.
+            start: the last executed action; needed exactly when `InverseConfig.needs_start`.
 
         Raises:
             JepaflowError: when ``start`` is missing.
@@ -91,7 +96,7 @@ class InverseDynamics(nn.Module):
         now, then = self.latent_scaler(z), self.latent_scaler(goal)
         to_go = torch.zeros(len(z), dtype=torch.long, device=z.device) if steps is None else steps.long()
         parts = [now, then, then - now, self.steps(to_go.clamp(0, self.config.reach))]
-        if self.config.change:
+        if self.config.needs_start:
             parts.append(self.start_scaler(self._required(start)))
         answer: Tensor = self.net(torch.cat(parts, -1))
         return answer
@@ -99,7 +104,7 @@ class InverseDynamics(nn.Module):
     def _required(self, start: Tensor | None) -> Tensor:
         if start is None:
             raise JepaflowError(
-                "This inverse head answers with changes of the last executed action: give it that action "
+                "This inverse head was trained with the last executed action: give it that action "
                 "(at the beginning of an episode, the arm's own position)."
             )
         return start

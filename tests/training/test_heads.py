@@ -190,6 +190,17 @@ def test_latents_are_those_of_the_model_and_kept(run: Path, monkeypatch: pytest.
     assert len(list((run / "latents").iterdir())) == 1, "latents of other weights are removed"
 
 
+def test_model_steps_are_latents_and_the_blocks_between_them(run: Path) -> None:
+    train, _ = cached_latents(load_run(run))
+    first = train.corpus.first
+    for phase in (0, 1):
+        for (z, blocks), begin, length in zip(train.model_steps(4, phase), first, train.corpus.length):
+            assert torch.equal(z, train.z[begin + phase : begin + length : 4])
+            assert len(blocks) in (len(z) - 1, len(z)) and len(blocks) == (length - phase) // 4
+            actions = train.corpus.actions[begin + phase + 4 : begin + phase + 8]
+            assert torch.equal(blocks[1], torch.from_numpy(actions))
+
+
 def test_changes_are_recognised_by_the_state_that_actions_track(tmp_path: Path) -> None:
     corpus = gather([Store(make_store(tmp_path / "s.h5", [50, 50]))], [(0, 0), (0, 1)], False)
     assert not answers_with_changes(corpus, "auto") and answers_with_changes(corpus, "change")
@@ -201,10 +212,10 @@ def test_changes_are_recognised_by_the_state_that_actions_track(tmp_path: Path) 
     assert answers_with_changes(corpus, "auto") and not answers_with_changes(corpus, "raw")
 
 
-@pytest.mark.parametrize("actions", ["raw", "change"])
-def test_degenerate_data(tmp_path: Path, actions: str) -> None:
+@pytest.mark.parametrize("actions,last_action", [("raw", False), ("raw", True), ("change", False)])
+def test_degenerate_data(tmp_path: Path, actions: str, last_action: bool) -> None:
     """One training episode, none held out that is long enough; then episodes too short for any goal."""
-    config = replace(QUICK, actions=actions)
+    config = replace(QUICK, actions=actions, last_action=last_action)
     run = make_run(tmp_path / "run", make_store(tmp_path / "s.h5", [5, 1]), [0], [1])
     record = train_heads(load_run(run), config, "x")
     assert record["episodes"]["fitted"] == 1

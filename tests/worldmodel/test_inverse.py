@@ -35,6 +35,17 @@ def test_shapes(change: bool, batch: int, count: int, sizes: dict[str, int]) -> 
     assert made.act(z[0], z[1], None, start).shape == (batch, config.block, config.action_dim)
 
 
+def test_a_head_may_be_told_the_last_action_and_still_answer_with_actions() -> None:
+    made, z, start = head(last_action=True), torch.randn(2, 1, 5), torch.randn(2, 1, 2)
+    assert not torch.equal(made.act(z[0], z[1], None, start[0]), made.act(z[0], z[1], None, start[1]))
+    plans = torch.randn(1, 4, 3, 2)
+    torch.testing.assert_close(made.scaled(plans, start[0]), made.scaled(plans, start[1]))
+    with pytest.raises(JepaflowError, match="last executed action"):
+        made.act(z[0], z[1])
+    unaware = head()
+    assert torch.equal(unaware.act(z[0], z[1], None, start[0]), unaware.act(z[0], z[1], None, start[1]))
+
+
 @pytest.mark.parametrize("change", [False, True])
 def test_actions_undo_the_scaling(change: bool) -> None:
     made = head(change=change)
