@@ -110,9 +110,7 @@ class Recording:
     behaviour: str
 
 
-def record_episode(
-    entry: WorldEntry, world: World, config: CollectConfig, index: int, look: bool = True
-) -> Recording:
+def record_episode(entry: WorldEntry, world: World, config: CollectConfig, index: int, look: bool = True) -> Recording:
     """Run episode `index` of a collection; without `look`, of the same episode the actions and states alone."""
     rng = np.random.default_rng([config.seed, index])
     world.reset(seed=int(rng.integers(2**31)))

@@ -150,7 +150,6 @@ def test_the_fingertips_place_is_where_the_ball_is_seen_once_it_is_touched(name:
 
 
 @pytest.mark.filterwarnings("ignore:.*symmetric and normalized space")  # joint targets are degrees, on purpose
-@pytest.mark.filterwarnings("ignore:.*A Box observation space")  # a joint may overshoot its range a little
 @pytest.mark.parametrize(
     ("key", "made"),
     [

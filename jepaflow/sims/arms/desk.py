@@ -258,6 +258,13 @@ class Desk:
         others |= {int(bodies[a]) for a, b in contacts if bodies[b] == cube}
         return self.palm in others, self.jaw in others
 
+    def obstacles_stand_free(self) -> bool:
+        """Return whether wall and post touch nothing but the table, in the state as it is."""
+        self.update()
+        mine = {self.model.body(name).id for name in ("wall", "post")}
+        pairs = self.model.geom_bodyid[self.data.contact.geom[: self.data.ncon]]
+        return not any((first in mine) != (second in mine) for first, second in pairs)
+
     def held(self, index: int) -> bool:
         """Return whether a cube is between both jaws and off the table."""
         return all(self.touched(index)) and bool(self.cube(index)[2] > self.cube_half(index) + 0.004)

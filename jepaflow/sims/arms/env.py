@@ -93,7 +93,8 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         spaces: dict[str, gymnasium.spaces.Space[Any]] = {
             "pixels" if i == 0 else camera: picture for i, camera in enumerate(self.cameras)
         }
-        spaces["state"] = gymnasium.spaces.Box(-np.inf, np.inf, (len(MOTORS),), np.float32)
+        room = 0.2 * (self.high - self.low)  # a joint pressed against its stop gives way a little
+        spaces["state"] = gymnasium.spaces.Box(self.low - room, self.high + room, dtype=np.float32)
         self.observation_space: gymnasium.spaces.Space[Any] = gymnasium.spaces.Dict(spaces)
         self.state_names = (*self._told_names(), *self._exact_names(), *look_names(self.desk))
         self._told = len(self._told_names())
@@ -311,16 +312,18 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if obstacle == "none":
             return
         start, goal = self._way()
-        middle, along = (start + goal) / 2, goal - start
+        along = goal - start
         heading = float(np.arctan2(along[1], along[0]))
-        if obstacle in ("wall", "both"):
-            desk.put("wall", (middle[0], middle[1], 0.0), heading)
-        if obstacle == "post":
-            desk.put("post", (middle[0], middle[1], 0.0))
-        if obstacle == "both":  # on the outer side, where the arm would go round most easily
-            side = np.array([-np.sin(heading), np.cos(heading)])
-            side *= np.sign(side[0]) or 1.0
-            desk.put("post", (*(middle + 0.07 * side), 0.0))
+        side = np.array([-np.sin(heading), np.cos(heading)])
+        side *= np.sign(side[0]) or 1.0  # the outer side, where the arm would go round most easily
+        for share in (0.5, 0.56, 0.62, 0.68):  # nearer the goal where the arm stands in the middle
+            middle = start + share * along
+            if obstacle in ("wall", "both"):
+                desk.put("wall", (middle[0], middle[1], 0.0), heading)
+            if obstacle in ("post", "both"):
+                desk.put("post", (*(middle + (0.07 * side if obstacle == "both" else 0.0)), 0.0))
+            if desk.obstacles_stand_free():
+                return
 
     def _way(self) -> tuple[np.ndarray, np.ndarray]:
         """Return where the task's motion begins and ends, in the table's plane."""
@@ -343,8 +346,8 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         for i in range(DISTRACTORS):
             desk.put(f"distractor{i}", None)
         for i in range(count):
-            spots = (free_place(desk, rng, taken, 3 * place.cube, across) for _ in range(200))
-            spot = next((spot for spot in spots if clear_of_bins(desk, spot, 0.03)), None)
+            spots = (free_place(desk, rng, taken, 0.03 + 1.5 * place.cube, across) for _ in range(200))
+            spot = next((spot for spot in spots if spot is not None and clear_of_bins(desk, spot, 0.03)), None)
             if spot is None:
                 return  # the desk is full: fewer distractors
             desk.put(f"distractor{i}", (spot[0], spot[1], 0.0), float(rng.uniform(-np.pi, np.pi)))
