@@ -16,7 +16,10 @@ from jepaflow.planning.problem import Best, Generators, Problem, Solution, Timer
 
 
 class MPPI:
-    """Answers with the last weighted mean, or with the best candidate (`config.answer`)."""
+    """Answers with the best candidate, which the last but one mean is among, or with the last mean (`config.answer`).
+
+    The mean of good plans need not be a good plan: with displacements that stop at the bounds it often was not.
+    """
 
     def __init__(self, config: SolverConfig) -> None:
         self._config = config
@@ -40,7 +43,7 @@ class MPPI:
             extra = best.params[:, None]
             done += 1
         mean = problem.clip(mean)
-        answer, price = (best.params, best.cost) if config.answer == "best" else (mean, cost)
+        answer, price = (best.params, best.cost) if config.answer != "mean" else (mean, cost)
         return Solution(answer, price, mean, done, best.params, best.cost, extra[:, :0])
 
 
