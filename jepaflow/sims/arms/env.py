@@ -346,7 +346,7 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         for i in range(DISTRACTORS):
             desk.put(f"distractor{i}", None)
         for i in range(count):
-            spots = (free_place(desk, rng, taken, 0.03 + 1.5 * place.cube, across) for _ in range(200))
+            spots = (free_place(desk, rng, taken, 0.03 + 1.5 * place.cube, across, 0.04) for _ in range(200))
             spot = next((spot for spot in spots if spot is not None and clear_of_bins(desk, spot, 0.03)), None)
             if spot is None:
                 return  # the desk is full: fewer distractors

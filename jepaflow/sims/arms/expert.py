@@ -79,6 +79,7 @@ class Scripted:
         """Whether the script has come to its end; `act` then holds still."""
         self.tries = 0
         """Attempts so far."""
+        self._vain = 0  # grasps in a row that closed on nothing
         self._noise = Noise(rng, self.config.noise, self.config.noise_steps)
         self._plan = self.script()
 
@@ -127,9 +128,9 @@ class ArmExpert(Scripted):
                 return
 
     def _lift(self) -> Targets:
-        for attempt in self._attempts():
+        for _ in self._attempts():
             spoil = self._spoilt()
-            held = yield from self._pick(0, attempt, spoil)
+            held = yield from self._pick(0, spoil)
             if held:
                 yield from self._on_the_way(self.hand.wait(30 if spoil else 10), 0, spoil)
             if self.hand.holds(0):
@@ -156,9 +157,9 @@ class ArmExpert(Scripted):
 
     def _stack(self) -> Targets:
         desk, hand = self.env.desk, self.hand
-        for attempt in self._attempts():
+        for _ in self._attempts():
             spoil = self._spoilt()
-            held = yield from self._pick(0, attempt, spoil)
+            held = yield from self._pick(0, spoil)
             under = desk.cube(1).copy()
             top = under[2] + desk.cube_half(0) + desk.cube_half(1)
             yaw = self._square_to(desk.cube_yaw(1))
@@ -168,14 +169,27 @@ class ArmExpert(Scripted):
                 sag = hand.solver.forward(hand.target)[0] - desk.cube(0)  # where the cube really hangs in the jaws
                 for height in (0.02, 0.004):
                     yield from hand.reach(under + [*sag[:2], 0] + [0, 0, top - under[2] + sag[2] + height], 12, yaw)
-                yield from hand.wait(3)
+                yield from self._centre(0, 1, yaw)
                 yield from hand.release(10)
-                yield from hand.lift(0.06, 12)
+                here = hand.solver.forward(hand.target)[0]
+                yield from hand.reach(here + [0, 0, 0.035], 10, yaw)  # a hand that tilts would take the cube along
+                yield from hand.lift(0.03, 8)
             else:
                 yield from self._let_go()
             if self.env.rules.success(desk, self.env.scene):
                 break
         yield from hand.home()
+
+    def _centre(self, cube: int, under: int, yaw: float) -> Targets:
+        """Look, and mend by how much the cube in the hand is off the one below."""
+        desk, hand = self.env.desk, self.hand
+        for _ in range(5):
+            yield from hand.wait(1)
+            off = desk.cube(cube)[:2] - desk.cube(under)[:2]
+            if np.hypot(*off) < 0.002:
+                return
+            here = hand.solver.forward(hand.target)[0]
+            yield from hand.reach(here - [*off, 0], 3, yaw)
 
     def _push(self) -> Targets:
         desk, hand = self.env.desk, self.hand
@@ -189,6 +203,7 @@ class ArmExpert(Scripted):
 
     def _attempts(self) -> Iterator[int]:
         """Count the attempts at one object, from 0."""
+        self._vain = 0
         for attempt in range(self.config.tries):
             self.tries = attempt + 1
             yield attempt
@@ -225,14 +240,15 @@ class ArmExpert(Scripted):
                 break
             yield from hand.reach(np.array([*tip, height]), 2, hover[1])
 
-    def _pick(self, cube: int, attempt: int, spoil: str | None) -> Generator[np.ndarray, None, bool]:
-        """Grasp and lift, or miss on purpose; return whether the cube is held."""
+    def _pick(self, cube: int, spoil: str | None) -> Generator[np.ndarray, None, bool]:
+        """Grasp and lift, or miss on purpose; return whether the cube is held. After a grasp in vain it comes otherwise."""
         hand, miss = self.hand, None
         if spoil == "miss":
             angle = self.rng.uniform(-math.pi, math.pi)
             miss = 2.2 * self.env.desk.cube_half(cube) * np.array([math.cos(angle), math.sin(angle), 0.0])
-        yield from hand.grasp(cube, miss, attempt)
+        yield from hand.grasp(cube, miss, self._vain)
         yield from hand.lift(cube=cube)
+        self._vain = 0 if hand.holds(cube) else self._vain + (miss is None)
         return hand.holds(cube)
 
     def _let_go(self) -> Targets:
@@ -243,9 +259,9 @@ class ArmExpert(Scripted):
     def _bring(self, cube: int, place: np.ndarray) -> Targets:
         """Bring a cube to above a place and let it go there, in a few attempts."""
         hand = self.hand
-        for attempt in self._attempts():
+        for _ in self._attempts():
             spoil = self._spoilt()
-            held = yield from self._pick(cube, attempt, spoil)
+            held = yield from self._pick(cube, spoil)
             if held:
                 yield from self._on_the_way(hand.carry(place, CARRY + 0.02, 25, cube, place[2]), cube, spoil)
             if hand.holds(cube):

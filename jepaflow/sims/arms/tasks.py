@@ -94,10 +94,18 @@ class Task:
 
 
 def free_place(
-    desk: Desk, rng: np.random.Generator, taken: list[np.ndarray], gap: float, across: tuple[float, float]
+    desk: Desk,
+    rng: np.random.Generator,
+    taken: list[np.ndarray],
+    gap: float,
+    across: tuple[float, float],
+    beyond: float = 0.0,
 ) -> np.ndarray | None:
-    """Draw a place on the table that is `gap` m away from all taken ones; None where there is hardly any."""
-    near = desk.arm.workplace.near
+    """Draw a place on the table that is `gap` m away from all taken ones; None where there is hardly any.
+
+    It lies in the workplace's range of x, or up to `beyond` m farther from the arm.
+    """
+    near = (desk.arm.workplace.near[0], desk.arm.workplace.near[1] + beyond)
     for _ in range(200):
         place = np.array([rng.uniform(*near), rng.uniform(*across)])
         if all(np.hypot(*(place - other[:2])) >= gap for other in taken):
