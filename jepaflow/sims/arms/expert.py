@@ -3,7 +3,7 @@
 An expert is a generator (see `script`) wrapped so that `act()` gives LeRobot actions. Ornstein-Uhlenbeck noise is added
 to the body joints' targets and what was sent is what is recorded. With a chance that the caller sets, an attempt is
 spoilt on purpose: the grasp misses, the cube is dropped on the way, or the grip gives way until it slips; the next
-attempt mends it. So the data hold failures and recoveries, labelled (`events`).
+attempt mends it, and the last one is never spoilt. So the data hold failures and recoveries, labelled (`events`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxtyping import Float32
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.arms.env import ArmEnv
 from jepaflow.sims.arms.script import CARRY, LOOSE, Hand, Targets
-from jepaflow.sims.arms.tasks import Sort
+from jepaflow.sims.arms.tasks import Sort, in_bin
 
 SPOILS = ("miss", "drop", "slip")
 
@@ -138,7 +138,7 @@ class ArmExpert(Scripted):
             yield from self._let_go()
 
     def _pick_place(self) -> Targets:
-        yield from self._bring(0, self._into_bin(0))
+        yield from self._bring(0, 0)
         yield from self.hand.home()
 
     def _sort(self) -> Targets:
@@ -151,7 +151,7 @@ class ArmExpert(Scripted):
                 break
             cube = max(left, key=self._room)  # the one that stands freest
             target = rules.target(cube)
-            yield from self._bring(cube, self._into_bin(target, filled[target]))
+            yield from self._bring(cube, target, filled[target])
             filled[target] += 1
         yield from self.hand.home()
 
@@ -255,10 +255,11 @@ class ArmExpert(Scripted):
         """Open for the next attempt."""
         self.hand.phase = "recover"
         yield from self.hand.grip(self.env.arm.release, 6)
+        yield from self.hand.wait(4)  # what fell comes to rest
 
-    def _bring(self, cube: int, place: np.ndarray) -> Targets:
-        """Bring a cube to above a place and let it go there, in a few attempts."""
-        hand = self.hand
+    def _bring(self, cube: int, which: int, filled: int = 0) -> Targets:
+        """Bring a cube into a bin that holds some already, in a few attempts."""
+        hand, place = self.hand, self._into_bin(which, filled)
         for _ in self._attempts():
             spoil = self._spoilt()
             held = yield from self._pick(cube, spoil)
@@ -270,6 +271,8 @@ class ArmExpert(Scripted):
                 yield from hand.lift(0.04, 8)
                 return
             yield from self._let_go()
+            if in_bin(self.env.desk, cube, which):  # a happy loss
+                return
 
     def _on_the_way(self, motion: Targets, cube: int, spoil: str | None) -> Targets:
         """Carry; a spoilt carry opens the gripper at once (drop) or little by little (slip) at a drawn moment."""
@@ -289,6 +292,9 @@ class ArmExpert(Scripted):
                 return
 
     def _spoilt(self) -> str | None:
+        """Draw how this attempt is spoilt, if it is; the last one is always honest."""
+        if self.tries == self.config.tries:
+            return None
         return str(self.rng.choice(SPOILS)) if self.rng.random() < self.config.spoil else None
 
     def _into_bin(self, which: int, filled: int = 0) -> np.ndarray:

@@ -235,7 +235,7 @@ class Lift(Task):
 
     name = "lift"
     layout = Layout(cubes=1)
-    steps = 170
+    steps = 200
     sentences = (
         "Lift the {cube} cube.",
         "Pick up the {cube} block.",
@@ -261,7 +261,7 @@ class PickPlace(Task):
 
     name = "pick_place"
     layout = Layout(cubes=1, bins=1)
-    steps = 200
+    steps = 220
     obstructable = True
     sentences = (
         "Put the {cube} cube in the {bin} bin.",
@@ -337,7 +337,7 @@ class Stack(Task):
 
     name = "stack"
     layout = Layout(cubes=2)
-    steps = 220
+    steps = 260
     sentences = (
         "Stack the {cube} cube on the {other} cube.",
         "Put the {cube} block on top of the {other} block.",
