@@ -6,6 +6,7 @@ import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from rich.table import Table
@@ -18,6 +19,7 @@ from jepaflow.evaluation.closed_loop import Evaluation, evaluate_run, pool, resu
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.outcome import Outcome
 from jepaflow.evaluation.picture import draw_paths
+from jepaflow.evaluation.planner import PlannerConfig
 from jepaflow.evaluation.protocol import ProtocolConfig
 from jepaflow.evaluation.run import already_solved
 from jepaflow.evaluation.trials import Trials, held_out_trials
@@ -57,6 +59,13 @@ class Args:
     cost: CostConfig = field(default_factory=lambda: CostConfig(path=1.0))
     execute: int = 1
     """Blocks executed before planning anew."""
+    proposals: tuple[Literal["inverse", "nearest"], ...] = ()
+    """Ideas to begin each search with: the inverse-dynamics head's (jepaflow heads RUN), training episodes' nearest chunks.
+    With --solver.kind proposal the first idea is executed as it is."""
+    proposal_count: int = 8
+    """Ideas per source."""
+    distance: Literal["latent", "temporal"] = "latent"
+    """Distance to the goal: latent, or the temporal-distance head's steps (jepaflow heads RUN)."""
     device: str = "auto"
     """auto, cpu or cuda."""
     picture: Path | None = None
@@ -71,12 +80,13 @@ def run(args: Args) -> int:
     """Run the command; 0 when the evaluation was made, whatever it says."""
     if not args.runs:
         raise JepaflowError("there is no run to evaluate. Name at least one run folder.")
-    settings = ControllerConfig(args.solver, args.cost, args.execute, seed=args.seed)
+    control = ControllerConfig(args.solver, args.cost, args.execute)
+    settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance)
     evaluations, trials = [], None
     for i, folder in enumerate(args.runs):
         trained = load_run(folder, args.device)
         for j, trials in enumerate(_trials(args, trained, i)):
-            evaluations.append(evaluate_run(trained, trials, replace(settings, seed=args.seed + i + j)))
+            evaluations.append(evaluate_run(trained, trials, _seeded(settings, args.seed + i + j)))
     assert trials is not None
     evaluation = pool(evaluations)
     _show(evaluation, trials)
@@ -88,6 +98,10 @@ def run(args: Args) -> int:
         write_results(args.json, command, result_rows(evaluation, args.name or _name(args, trials), trials))
         console.print(f"Figures: {args.json}")
     return 0
+
+
+def _seeded(settings: PlannerConfig, seed: int) -> PlannerConfig:
+    return replace(settings, control=replace(settings.control, seed=seed))
 
 
 def _trials(args: Args, trained: Run, index: int) -> list[Trials]:

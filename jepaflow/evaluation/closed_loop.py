@@ -12,19 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row
 from jepaflow.data.store import Store
 from jepaflow.evaluation.outcome import Outcome, pooled
-from jepaflow.evaluation.run import PlannerPolicy, Policy, floors_and_ceiling, run_trials
+from jepaflow.evaluation.planner import PlannerConfig, make_controller
+from jepaflow.evaluation.run import PlannerPolicy, Policy, UnguidedPolicy, floors_and_ceiling, run_trials
 from jepaflow.evaluation.trials import Trials
-from jepaflow.planning.controller import Controller, ControllerConfig
-from jepaflow.planning.planner import Proposer
-from jepaflow.planning.space import ActionSpace
-from jepaflow.sims.registry import WorldEntry, WorldOptions, action_bounds, find_world
+from jepaflow.planning.controller import Controller
+from jepaflow.sims.registry import WorldEntry, WorldOptions, find_world
 from jepaflow.training.checkpoint import Run
 
 
@@ -43,27 +41,25 @@ class Evaluation:
     runs: int = 1
 
 
-def evaluate_run(run: Run, trials: Trials, settings: ControllerConfig, proposer: Proposer | None = None) -> Evaluation:
+def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluation:
     """Evaluate one run on trials, beside floors and ceiling.
 
     Args:
         run: a trained run.
         trials: starts, goals, budget, of the world that the run's data was collected in.
         settings: the planner's; its seed is also the random floors'.
-        proposer: candidates for the searches.
 
     Raises:
         JepaflowError: the run does not fit the world.
     """
     entry = _world_of(run, trials.env)
     config = run.model.config
-    floors, ceilings = floors_and_ceiling(entry, trials, settings.seed, config.block)
-    policy, controller = _planner(run, entry, settings, proposer)
+    floors, ceilings = floors_and_ceiling(entry, trials, settings.control.seed, config.block)
+    policy, controller = _planner(run, entry, settings)
     planner = _run(entry, config.image_size, policy, trials, f"plan ({run.path.name})")
     planner = replace(planner, seconds_per_plan=controller.plan_seconds / max(1, controller.plans) / len(planner))
-    blind = replace(settings.solver, kind="random", samples=1, iterations=1)
-    policy, _ = _planner(run, entry, replace(settings, solver=blind, warm_start=False), None)
-    floors["unguided"] = _run(entry, config.image_size, policy, trials, "unguided")
+    guess = UnguidedPolicy(controller.planner.parameterisation, config.block, settings.control.seed)
+    floors["unguided"] = _run(entry, config.image_size, guess, trials, "unguided")
     return Evaluation(planner, trials.goals, floors, ceilings, trials.excluded, len(set(trials.episode.tolist())))
 
 
@@ -80,18 +76,13 @@ def _world_of(run: Run, env: str) -> WorldEntry:
     return entry
 
 
-def _planner(
-    run: Run, entry: WorldEntry, settings: ControllerConfig, proposer: Proposer | None
-) -> tuple[PlannerPolicy, Controller]:
+def _planner(run: Run, entry: WorldEntry, settings: PlannerConfig) -> tuple[PlannerPolicy, Controller]:
     """Return the run's model as a policy."""
-    model, world = run.model, entry.make(run.model.config.image_size)
-    low, high = (torch.from_numpy(bound) for bound in action_bounds(world))
-    change = model.change_scaler.std.cpu() if model.config.action_change else None
-    scaler = model.action_scaler
-    space = ActionSpace.from_bounds(low, high, scaler.mean.cpu(), scaler.std.cpu(), change=change)
-    controller = Controller(model, space, settings, proposer=proposer)
-    views = ["pixels" if name == world.cameras[0] else name for name in model.config.cameras]
-    return PlannerPolicy(entry, model.config.image_size, controller, views), controller
+    config = run.model.config
+    world = entry.make(config.image_size)
+    controller = make_controller(run, world, settings)
+    views = ["pixels" if name == world.cameras[0] else name for name in config.cameras]
+    return PlannerPolicy(entry, config.image_size, controller, views), controller
 
 
 def _run(entry: WorldEntry, image_size: int, policy: Policy, trials: Trials, phase: str) -> Outcome:
@@ -136,8 +127,7 @@ def result_rows(evaluation: Evaluation, name: str, trials: Trials) -> list[Row]:
     """
     note = (
         f"goal {trials.offset} control steps later, budget {trials.budget}; {trials.made_by}; {evaluation.already_solved} "
-        f"already solved starts excluded; {evaluation.held_out} episodes; Wilson interval over trials; "
-        f"{1000 * evaluation.planner.seconds_per_plan:.0f} ms per plan and world"
+        f"already solved starts excluded; {evaluation.held_out} episodes; Wilson interval over trials"
     )
     rows = []
     for which in ("ever", "end"):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from jepaflow.common.console import progress
@@ -22,6 +23,7 @@ from jepaflow.evaluation.outcome import Outcome
 from jepaflow.evaluation.protocol import Solved
 from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.controller import Controller
+from jepaflow.planning.space import Parameterisation
 from jepaflow.sims.registry import World, WorldEntry, action_bounds
 
 
@@ -132,6 +134,27 @@ class RandomPolicy:
         if step % self._hold == 0:
             self._now = self._rng.uniform(self._low, self._high, (len(worlds), len(self._low)))
         return self._now
+
+
+class UnguidedPolicy:
+    """The planner without a model: each block is one draw from its first Gaussian, continued from the action in force."""
+
+    def __init__(self, parameterisation: Parameterisation, block: int, seed: int) -> None:
+        self._parameterisation, self._block = parameterisation, block
+        self._generator = torch.Generator().manual_seed(seed)
+        self._now: np.ndarray = np.zeros(0)
+
+    def begin(self, worlds: Sequence[World], goals: Float[np.ndarray, "n d"]) -> None:
+        """Nothing to prepare."""
+
+    def act(self, step: int, worlds: Sequence[World]) -> Float[np.ndarray, "n A"]:
+        """Return this step's actions, drawing anew at the beginning of a block."""
+        if step % self._block == 0:
+            space = self._parameterisation
+            still = torch.from_numpy(np.stack([world.still_action() for world in worlds])).float()
+            noise = torch.randn((len(worlds), 1, space.count, still.shape[1]), generator=self._generator)
+            self._now = space.decode(space.rest.cpu() + space.std.cpu() * noise, still)[:, 0].numpy()
+        return self._now[:, step % self._block]
 
 
 class ReplayPolicy:

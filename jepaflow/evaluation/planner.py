@@ -1,0 +1,91 @@
+"""From a run and a few words to its planner: the space of its actions, its heads' ideas, its cost.
+
+`PlannerConfig` is what `jepaflow evaluate` takes. What a run can offer beyond its model lies in its folder: heads
+(`jepaflow heads RUN`) and the latents of its training episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from jepaflow.planning.controller import Controller, ControllerConfig
+from jepaflow.planning.cost import Cost, make_cost
+from jepaflow.planning.planner import Proposer
+from jepaflow.planning.proposals import AllProposals, ChunkIndex, InverseProposals, NearestChunks
+from jepaflow.planning.space import ActionSpace, Parameterisation, make_parameterisation
+from jepaflow.sims.registry import World, action_bounds
+from jepaflow.training.checkpoint import Run
+from jepaflow.training.heads import Heads, load_heads
+from jepaflow.training.latents import cached_latents
+
+HASTE = 0.5
+"""Share of the expected steps to the goal that the inverse head is told it has: data are never in a hurry, a planner is."""
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """The controller, and where its ideas and its distance come from."""
+
+    control: ControllerConfig = field(default_factory=ControllerConfig)
+    proposals: tuple[Literal["inverse", "nearest"], ...] = ()
+    """Candidates of every search's first iteration: the inverse-dynamics head's, training episodes' nearest chunks."""
+    proposal_count: int = 8
+    """Candidates per source."""
+    distance: Literal["latent", "temporal"] = "latent"
+    """What a plan's distance to the goal is: mean squared latent difference, or the temporal-distance head's steps."""
+
+
+def run_space(run: Run, world: World) -> ActionSpace:
+    """Return the world's action box with the run's statistics."""
+    low, high = (torch.from_numpy(bound) for bound in action_bounds(world))
+    scaler = run.model.action_scaler
+    change = run.model.change_scaler.std.cpu() if run.model.config.action_change else None
+    return ActionSpace.from_bounds(low, high, scaler.mean.cpu(), scaler.std.cpu(), change=change)
+
+
+def make_controller(run: Run, world: World, config: PlannerConfig) -> Controller:
+    """Return a controller of the run's model in a world.
+
+    Raises:
+        JepaflowError: the run has no heads, or no training episodes at hand, and the configuration asks for them.
+    """
+    space, control = run_space(run, world), config.control
+    solver = control.solver
+    parameterisation = make_parameterisation(
+        solver.parameters, space.to(run.model.device), run.model.config.block, solver.knots
+    )
+    needed = "inverse" in config.proposals or config.distance == "temporal"
+    heads = load_heads(run.path, run.model.device) if needed else None
+    cost: Cost | None = None
+    if config.distance == "temporal" and heads is not None:
+        cost = make_cost(control.cost, space.to(run.model.device), heads.distance)
+    return Controller(run.model, space, control, cost, _proposer(run, config, parameterisation, heads))
+
+
+def _proposer(
+    run: Run, config: PlannerConfig, parameterisation: Parameterisation, heads: Heads | None
+) -> Proposer | None:
+    horizon, found = config.control.solver.horizon, []
+    makers: dict[str, Callable[[], Any]] = {
+        "inverse": lambda: InverseProposals(
+            heads.inverse.propose,  # type: ignore[union-attr]
+            parameterisation,
+            horizon,
+            config.proposal_count,
+            lambda a, b: HASTE * heads.distance(a, b),  # type: ignore[union-attr]
+            run.model,
+            config.control.seed,
+        ),
+        "nearest": lambda: NearestChunks(
+            ChunkIndex(cached_latents(run)[0].model_steps(run.model.config.block), horizon),
+            parameterisation,
+            config.proposal_count,
+        ),
+    }
+    for name in config.proposals:
+        found.append(makers[name]())
+    return AllProposals(found) if found else None
