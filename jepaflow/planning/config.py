@@ -1,14 +1,16 @@
-"""The search's settings: one flat dataclass for all solvers, so that `--solver.kind icem --solver.samples 64` reads well.
+"""Settings of the search and of the controller. One flat dataclass serves all solvers, so that `--solver.kind icem
+--solver.samples 64` reads well.
 
 A setting that a solver has no use for is ignored by it; each says whose it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from jepaflow.common.errors import JepaflowError
+from jepaflow.planning.cost import CostConfig
 from jepaflow.planning.space import ParameterKind
 
 SolverKind = Literal["cem", "icem", "mppi", "gradient", "random", "proposal"]
@@ -70,3 +72,36 @@ class SolverConfig:
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise JepaflowError(f"the solver's {name} is {getattr(self, name):g}. Give {low:g} to {high:g}.")
+
+
+@dataclass(frozen=True)
+class ControllerConfig:
+    """The solver, its cost, and how much of a plan is executed before the next."""
+
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    cost: CostConfig = field(default_factory=CostConfig)
+    execute: int = 1
+    """Blocks executed before planning anew (LeWM: 5, the whole plan). In the background every block is planned anew."""
+    warm_start: bool = True
+    """Begin a search from the rest of the last plan."""
+    seed: int = 0
+    """Seed of the solver's samples."""
+    deadline: float | None = None
+    """Seconds per decision, encoding included: the best plan so far is taken then. None: all iterations."""
+    surprise: float | None = None
+    """Plan anew, whatever is left of the plan, when a block's forecast missed the latent by more than this mean squared
+    error in any environment (see `surprise_threshold`). None: forecasts are not compared."""
+    asynchronous: bool = False
+    """Plan in a background thread: `act` never waits for the model. Until the first plan is ready nothing is done."""
+
+    def __post_init__(self) -> None:
+        """Refuse to execute what was not planned."""
+        if not 1 <= self.execute <= self.solver.horizon:
+            raise JepaflowError(
+                f"{self.execute} blocks cannot be executed of a plan of {self.solver.horizon}. "
+                "Give 1 <= execute <= solver.horizon."
+            )
+        for name in ("deadline", "surprise"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0.0:
+                raise JepaflowError(f"the controller's {name} is {value:g}. Give a number that is not negative.")

@@ -1,21 +1,13 @@
 """Receding horizon: plan, execute the first blocks, look again, plan again; many environments in step.
 
-The model sees what it was trained on: frames one *model step* (K control steps) apart and the blocks executed between
-them. An episode begins with one frame; the history grows to the model's H. Each frame is encoded once and kept as a
-latent. Between two frames the controller only hands out the plan's actions.
-
-A robot cannot wait for a planner. With `asynchronous=True` encoding and planning happen in a background thread: while
-a block is executed, the plan that follows it is searched, from the latent that the model expects there. Plans are kept
-as parameters and turned into actions when they are due, from the action executed last; so a plan that comes late or is
-left early never makes the actions jump.
+A *model step* is K control steps. Frames are looked at once per model step; between two looks the controller only
+hands out the block's actions. In step, `act` plans when a plan is due; with `asynchronous=True` it never waits: a
+background thread plans and `act` takes what is ready (`background`).
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -23,54 +15,16 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.planning.config import SolverConfig
-from jepaflow.planning.cost import Cost, CostConfig, make_cost
+from jepaflow.planning.background import Background
+from jepaflow.planning.config import ControllerConfig
+from jepaflow.planning.cost import Cost, make_cost
 from jepaflow.planning.goal import Goal
-from jepaflow.planning.planner import Planner, Proposer, Situation, WorldModel
-from jepaflow.planning.space import ActionSpace, shifted
+from jepaflow.planning.planner import Planner, Proposer, WorldModel
+from jepaflow.planning.schedule import Schedule
+from jepaflow.planning.space import ActionSpace
+from jepaflow.planning.thinker import Thinker
 
-
-@dataclass(frozen=True)
-class ControllerConfig:
-    """The solver, its cost, and how much of a plan is executed before the next."""
-
-    solver: SolverConfig = field(default_factory=SolverConfig)
-    cost: CostConfig = field(default_factory=CostConfig)
-    execute: int = 1
-    """Blocks executed before planning anew (LeWM: 5, the whole plan). In the background every block is planned anew."""
-    warm_start: bool = True
-    """Begin a search from the rest of the last plan."""
-    seed: int = 0
-    """Seed of the solver's samples."""
-    deadline: float | None = None
-    """Seconds per decision, encoding included: the best plan so far is taken then. None: all iterations."""
-    surprise: float | None = None
-    """Plan anew, whatever is left of the plan, when a block's forecast missed the latent by more than this mean squared
-    error in any environment (see `surprise_threshold`). None: forecasts are not compared."""
-    asynchronous: bool = False
-    """Plan in a background thread: `act` never waits for the model. The first block then does nothing."""
-
-    def __post_init__(self) -> None:
-        """Refuse to execute what was not planned."""
-        if not 1 <= self.execute <= self.solver.horizon:
-            raise JepaflowError(
-                f"{self.execute} blocks cannot be executed of a plan of {self.solver.horizon}. "
-                "Give 1 <= execute <= solver.horizon."
-            )
-        for name in ("deadline", "surprise"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0.0:
-                raise JepaflowError(f"the controller's {name} is {value:g}. Give a number that is not negative.")
-
-
-@dataclass(frozen=True)
-class _Current:
-    """The plan that is being executed."""
-
-    params: Float[Tensor, "E N P A"]
-    at: int
-    """The model step that its first block belongs to."""
-    forecast: Float[Tensor, "E N D"] | None
+__all__ = ["Controller", "ControllerConfig"]
 
 
 class Controller:
@@ -92,18 +46,29 @@ class Controller:
         cost: Cost | None = None,
         proposer: Proposer | None = None,
     ) -> None:
-        self.model, self.config, self.proposer = model, config or ControllerConfig(), proposer
+        self.model, self.config = model, config or ControllerConfig()
         self.space = space.to(model.device)
         self.planner = Planner(
             model, cost or make_cost(self.config.cost, self.space), self.space, model.config.block, self.config.solver
         )
-        self.plans, self.plan_seconds = 0, 0.0
-        """Plans made (each for all E environments) and the wall time that they took."""
-        self.forecast_errors: list[Float32[np.ndarray, " E"]] = []
-        """Mean squared error of each executed block's forecast in this episode (if `surprise` is set)."""
-        self._pool: ThreadPoolExecutor | None = None
-        self._jobs: deque[Future[_Current | None]] = deque()
-        self._newest = -1
+        self._relative = self.config.solver.parameters in ("displace", "knots")
+        self._thinker = Thinker(model, self.planner, self.config, proposer)
+        self._background: Background | None = None
+
+    @property
+    def plans(self) -> int:
+        """Return the plans made so far, each for all E environments."""
+        return self._thinker.plans
+
+    @property
+    def plan_seconds(self) -> float:
+        """Return the wall time that they took."""
+        return self._thinker.plan_seconds
+
+    @property
+    def forecast_errors(self) -> list[Float32[np.ndarray, " E"]]:
+        """Return the mean squared error of each executed block's forecast in this episode (if `surprise` is set)."""
+        return self._thinker.forecast_errors
 
     def reset(
         self,
@@ -122,17 +87,13 @@ class Controller:
         Raises:
             JepaflowError: the start action is not finite or has another size.
         """
-        self._settle()
+        if self._background is not None:
+            self._background.settle()
         self._goal = goal if isinstance(goal, Goal) else Goal(self.encode(goal, goal_proprio)[:, None])
-        self._generator = torch.Generator(self.model.device).manual_seed(self.config.seed)
         self._start = None if start_action is None else self._checked(start_action)
-        self._latents: list[Float[Tensor, "E D"]] = []
-        self._executed: list[Float[Tensor, "E K A"]] = []
-        self._current: _Current | None = None
-        self._warm: tuple[Float[Tensor, "E N P A"], Float[Tensor, "E Q N P A"], int] | None = None
+        self._thinker.begin(self._goal)
         self._block: Float32[np.ndarray, "E K A"] | None = None
         self._clock = 0
-        self.forecast_errors = []
 
     @property
     def looks_next(self) -> bool:
@@ -159,151 +120,57 @@ class Controller:
                     f"control step {self._clock} begins a model step and needs frames. Render and pass them."
                 )
             if step == 0:
-                self._last = self._still = self._first_action(proprio)
+                self._begin(proprio)
             look = self._look_in_background if self.config.asynchronous else self._look
-            self._block = look(step, pixels, proprio).cpu().numpy()
+            block = look(step, pixels, proprio)
+            self._last = block[:, -1]
+            self._block = block.cpu().numpy()
         self._clock += 1
         assert self._block is not None
         return self._block[:, tick]
 
-    @torch.no_grad()
     def encode(
         self, pixels: UInt8[np.ndarray, "E V S S 3"], proprio: Float32[np.ndarray, "E P"] | None = None
     ) -> Float[Tensor, "E D"]:
         """Return the latents of frames, e.g. for a `Goal` of several pictures or for `KeepOut`."""
-        device = self.model.device
-        frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)[:, None]
-        state = None
-        if self.model.config.proprio_dim:
-            if proprio is None:
-                raise JepaflowError(
-                    "this model was trained with observation.state: give the controller the robot's state too."
-                )
-            state = torch.from_numpy(np.asarray(proprio, dtype=np.float32)).to(device)[:, None]
-        return self.model.encode(frames, state)[:, 0]
+        return self._thinker.encode(pixels, proprio)
 
     def close(self) -> None:
         """End the background thread, if there is one."""
-        self._settle()
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        if self._background is not None:
+            self._background.close()
+            self._background = None
 
-    # In step -------------------------------------------------------------------------------------------------------
+    def _begin(self, proprio: np.ndarray | None) -> None:
+        """Set the action in force and empty schedules."""
+        self._last = self._first_action(proprio)
+        self._schedule = Schedule(self.planner.parameterisation, self._last, self._relative)
+        if self.config.asynchronous:
+            if self._background is None:
+                self._background = Background(self._thinker, self.model.config.history, self.config.solver.horizon)
+            self._background.begin(Schedule(self.planner.parameterisation, self._last, self._relative))
 
     def _look(self, step: int, pixels: np.ndarray, proprio: np.ndarray | None) -> Float[Tensor, "E K A"]:
         """Take in the frames of a new model step, plan if due, and return its block."""
-        deadline = self._deadline()
-        if self._see(pixels, proprio, self._expected(step)):
-            self._current = None
-        if self._current is None or step - self._current.at >= self.config.execute:
-            self._current = self._plan(step, self._last, None, deadline)
-        block = self._due(step)
-        self._executed.append(block)
+        began = time.perf_counter()
+        surprised = self._thinker.see(pixels, proprio, self._schedule.expected(step))
+        plan = self._schedule.governing(step)
+        if surprised or plan is None or step - plan.at >= self.config.execute:
+            self._schedule.clear()
+            self._schedule.add(self._thinker.plan(step, self._last, (), began))
+        block = self._schedule.block(step, self._last)
+        self._thinker.did(block)
         return block
-
-    # In the background: only the worker thread touches latents, executed blocks, warm start and generator ----------
 
     def _look_in_background(self, step: int, pixels: np.ndarray, proprio: np.ndarray | None) -> Float[Tensor, "E K A"]:
-        """Return the block that is due by the newest plan that is ready; hand the frames to the worker."""
-        while self._jobs and self._jobs[0].done():
-            found = self._jobs.popleft().result()
-            self._current = found or self._current
-        expected = self._expected(step)
-        block = self._due(step)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="planner")
-        self._newest = step
-        seen = None if proprio is None else np.array(proprio)
-        self._jobs.append(self._pool.submit(self._work, step, np.array(pixels), seen, block, expected))
+        """Return the block that is due by the plans that are ready; hand the frames over."""
+        assert self._background is not None
+        expected = self._schedule.expected(step)
+        for plan in self._background.ready():
+            self._schedule.add(plan)
+        block = self._schedule.block(step, self._last)
+        self._background.look(step, pixels, proprio, block, expected)
         return block
-
-    @torch.no_grad()
-    def _work(
-        self, step: int, pixels: np.ndarray, proprio: np.ndarray | None, block: Tensor, expected: Tensor | None
-    ) -> _Current | None:
-        """Take in the frames of `step`, in which `block` is executed; plan what follows unless newer frames wait."""
-        if self._newest - step >= self.model.config.history:
-            self._latents, self._executed = [], []  # too late to matter: the history begins anew after it
-            return None
-        deadline = self._deadline()
-        self._see(pixels, proprio, expected)
-        found = None
-        if step == self._newest:
-            found = self._plan(step + 1, block[:, -1], block[:, None], deadline)
-        self._executed.append(block)
-        return found
-
-    def _settle(self) -> None:
-        """Wait until the worker has nothing left to do; what it found or met is forgotten."""
-        self._newest = -1
-        while self._jobs:
-            self._jobs.popleft().exception()
-
-    # Parts of both -------------------------------------------------------------------------------------------------
-
-    def _see(self, pixels: np.ndarray, proprio: np.ndarray | None, expected: Tensor | None) -> bool:
-        """Take in frames; return whether they surprise."""
-        z = self.encode(pixels, proprio)
-        self._latents = [*self._latents, z][-self.model.config.history :]
-        self._executed = self._executed[len(self._executed) - (len(self._latents) - 1) :]
-        if expected is None or self.config.surprise is None:
-            return False
-        error = (z - expected).square().mean(-1)
-        self.forecast_errors.append(error.cpu().numpy())
-        return bool((error > self.config.surprise).any())
-
-    def _expected(self, step: int) -> Float[Tensor, "E D"] | None:
-        """Return the latent that the current plan forecasts for the frames of `step`."""
-        current = self._current
-        if current is None or current.forecast is None or not 0 < step - current.at <= current.forecast.shape[1]:
-            return None
-        return current.forecast[:, step - current.at - 1]
-
-    def _due(self, step: int) -> Float[Tensor, "E K A"]:
-        """Return the block of `step`: the plan's, or, where there is none, one that does nothing."""
-        current, space = self._current, self.planner.parameterisation
-        if current is not None and 0 <= step - current.at < current.params.shape[1]:
-            params = current.params[:, step - current.at]
-        elif self._relative:
-            params = space.rest.expand(len(self._last), space.count, -1)
-        else:
-            params = self._still[:, None].expand(-1, space.count, -1)
-        block = space.decode(params[:, None], self._last)[:, 0]
-        self._last = block[:, -1]
-        return block
-
-    def _plan(self, step: int, start: Tensor, committed: Tensor | None, deadline: float | None) -> _Current:
-        """Search the plan whose first block belongs to model step `step`."""
-        began, z = time.perf_counter(), torch.stack(self._latents, 1)
-        nothing = z.new_zeros((len(z), 0, self.model.config.block, self.space.low.numel()))
-        past = torch.stack(self._executed, 1) if self._executed else nothing
-        situation = Situation(z, past, start, self._goal, committed)
-        warm, proposals = None, []
-        if self._warm is not None:
-            mean, elites, at = self._warm
-            rest = self.planner.parameterisation.rest
-            warm = shifted(mean, step - at, rest)
-            proposals = [shifted(elites, step - at, rest)]
-        if self.proposer is not None:
-            proposals.insert(0, self.proposer(situation))
-        found = self.planner.plan(
-            situation, self._generator, warm, torch.cat(proposals, 1) if proposals else None, deadline
-        )
-        if self.config.warm_start:
-            self._warm = (found.mean, found.elites, step)
-        forecast = None if self.config.surprise is None else self.planner.imagine(situation, found.blocks)
-        self.plans += 1
-        self.plan_seconds += time.perf_counter() - began
-        return _Current(found.params, step, forecast)
-
-    @property
-    def _relative(self) -> bool:
-        """Return whether plans are displacements from the last action."""
-        return self.config.solver.parameters in ("displace", "knots")
-
-    def _deadline(self) -> float | None:
-        return None if self.config.deadline is None else time.perf_counter() + self.config.deadline
 
     def _first_action(self, proprio: np.ndarray | None) -> Float[Tensor, "E A"]:
         """Return the action in force before the first: the one given to `reset`, else the robot state, if one is needed."""

@@ -1,5 +1,6 @@
 """The receding horizon: what the model is shown and when, checked on physics that are known."""
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +11,11 @@ from torch import Tensor
 from jepaflow.common.errors import JepaflowError
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import Controller, ControllerConfig
-from jepaflow.planning.cost import CostConfig
+from jepaflow.planning.cost import CostConfig, GoalCost, KeepOut, WeightedSum
+from jepaflow.planning.goal import Goal
+from jepaflow.planning.planner import Situation
 from jepaflow.planning.space import ActionSpace
+from jepaflow.planning.surprise import surprise_threshold
 
 BOX = ActionSpace.from_bounds(-torch.ones(2), torch.ones(2))
 SOLVER = SolverConfig(samples=64, elites=8, iterations=8, horizon=3)
@@ -135,3 +139,170 @@ def test_the_robot_s_state_reaches_the_model() -> None:
 def test_executing_what_is_not_planned_is_refused(execute: int) -> None:
     with pytest.raises(JepaflowError):
         ControllerConfig(SOLVER, execute=execute)
+
+
+class Arm(Abacus):
+    """Absolute targets: the latent is where the arm was sent last, read off the first pixel in tenths."""
+
+    def encode(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
+        """Return latents (B, T, 2)."""
+        return pixels[:, :, 0, 0, 0, :2].float() / 10.0
+
+    def rollout(self, z: Tensor, past: Tensor, future: Tensor) -> Tensor:
+        """Return the targets at the end of each block."""
+        self.seen.append((z[:1].clone(), past[:1].clone()))
+        return future[:, :, -1]
+
+
+DESK = ActionSpace.from_bounds(torch.zeros(2), torch.full((2,), 20.0), rate=torch.full((2,), 0.5))
+MOVES = SolverConfig(samples=128, elites=12, iterations=10, horizon=3, parameters="displace")
+
+
+def drive_arm(controller: Controller, steps: int, start: tuple[float, float]) -> np.ndarray:
+    """Drive a perfect arm; return the actions (steps, 2)."""
+    acted, here = [], np.array(start)
+    for _ in range(steps):
+        shown = tuple(round(10 * x) for x in here)
+        here = controller.act(frame(shown) if controller.looks_next else None)[0]  # type: ignore[arg-type]
+        acted.append(here)
+    return np.stack(acted)
+
+
+def test_displacements_begin_at_the_action_in_force() -> None:
+    controller = Controller(Arm(block=4), DESK, ControllerConfig(MOVES, CostConfig(path=1.0)))
+    controller.reset(frame((80, 40)), start_action=np.array([[5.0, 6.0]]))
+    acted = np.concatenate([[[5.0, 6.0]], drive_arm(controller, 24, (5.0, 6.0))])
+    assert np.abs(np.diff(acted, axis=0)).max() <= 0.5 + 1e-5
+    assert np.abs(acted[8:] - [8.0, 4.0]).max() < 0.4  # 3 away at 0.5 a step: there after 6 steps, and it stays
+
+
+def test_without_a_start_action_the_robot_s_state_is_it_or_it_is_asked_for() -> None:
+    def begin(proprio: np.ndarray | None) -> np.ndarray:
+        controller = Controller(Arm(block=4), DESK, ControllerConfig(MOVES))
+        controller.reset(frame((80, 40)))
+        return controller.act(frame((50, 60)), proprio)
+
+    assert np.abs(begin(np.array([[5.0, 6.0]], dtype=np.float32)) - [5.0, 6.0]).max() <= 0.5 + 1e-5
+    for proprio in (None, np.zeros((1, 3), dtype=np.float32)):
+        with pytest.raises(JepaflowError, match="start_action"):
+            begin(proprio)
+
+
+@pytest.mark.parametrize("start", [np.array([[np.nan, 0.0]]), np.zeros((1, 3))])
+def test_start_actions_that_cannot_be_are_refused(start: np.ndarray) -> None:
+    controller = Controller(Arm(block=4), DESK, ControllerConfig(MOVES))
+    with pytest.raises(JepaflowError, match="start action"):
+        controller.reset(frame((80, 40)), start_action=start)
+
+
+@pytest.mark.parametrize("parameters", ["full", "hold", "displace", "knots"])
+@pytest.mark.parametrize("kind", ["cem", "icem"])
+def test_each_parameterisation_is_driven_with_within_bounds_and_rates(kind: str, parameters: str) -> None:
+    solver = SolverConfig(kind, samples=48, elites=6, iterations=4, horizon=3, parameters=parameters)  # type: ignore[arg-type]
+    controller = Controller(Arm(block=4), DESK, ControllerConfig(solver, CostConfig(path=1.0), execute=2))
+    controller.reset(frame((80, 190)), start_action=np.array([[5.0, 25.0]]))  # begins outside its bounds
+    acted = np.concatenate([[[5.0, 20.0]], drive_arm(controller, 40, (5.0, 20.0))])
+    assert np.abs(np.diff(acted, axis=0)).max() <= 0.5 + 1e-5
+    assert acted.max() <= 20.0
+    # Where a target is followed at the rate alone, searching targets is a blunt tool; displacements are not.
+    assert np.abs(acted[-1] - [8.0, 19.0]).max() < (0.5 if parameters in ("displace", "knots") else 2.0)
+
+
+def test_the_next_search_begins_with_the_rest_of_the_plan() -> None:
+    """One sample, one iteration: the plan is where the search began."""
+    lazy = SolverConfig(samples=1, elites=1, iterations=1, horizon=3, parameters="displace")
+    for executed in (1, 2):
+        controller = Controller(Arm(block=2), DESK, ControllerConfig(lazy, execute=executed))
+        controller.reset(frame((80, 40)), start_action=np.array([[5.0, 5.0]]))
+        controller._thinker._warm = (
+            torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1).expand(1, 3, 1, 2),
+            torch.zeros(1, 0, 3, 1, 2),
+            0,
+        )
+        acted = drive_arm(controller, 8, (5.0, 5.0))[:, 0]
+        assert acted.tolist() == pytest.approx([5.1, 5.2, 5.4, 5.6, 5.9, 6.2, 6.2, 6.2])  # unknown blocks stay put
+
+
+def test_warm_starts_can_be_turned_off() -> None:
+    lazy = SolverConfig(samples=1, elites=1, iterations=1, horizon=2, parameters="displace")
+    controller = Controller(Arm(block=2), DESK, ControllerConfig(lazy, warm_start=False))
+    controller.reset(frame((80, 40)), start_action=np.array([[5.0, 5.0]]))
+    drive_arm(controller, 4, (5.0, 5.0))
+    assert controller._thinker._warm is None
+
+
+def test_a_surprise_drops_what_is_left_of_the_plan() -> None:
+    settings = ControllerConfig(MOVES, execute=3, surprise=0.05)
+    controller = Controller(Arm(block=2), DESK, settings)
+    controller.reset(frame((80, 40)), start_action=np.array([[5.0, 5.0]]))
+    drive_arm(controller, 2, (5.0, 5.0))
+    calm = controller._last[0].tolist()
+    controller.act(frame(tuple(round(10 * x) for x in calm)))  # type: ignore[arg-type]
+    assert controller.plans == 1
+    controller.act(None)
+    controller.act(frame((200, 0)))  # the arm was carried away
+    assert controller.plans == 2
+    assert [bool(error[0] > 0.05) for error in controller.forecast_errors] == [False, True]
+
+
+def test_without_a_threshold_nothing_is_compared() -> None:
+    controller = Controller(Arm(block=2), DESK, ControllerConfig(MOVES, execute=3))
+    controller.reset(frame((80, 40)), start_action=np.array([[5.0, 5.0]]))
+    drive_arm(controller, 2, (5.0, 5.0))
+    controller.act(frame((200, 0)))
+    assert controller.plans == 1
+    assert controller.forecast_errors == []
+
+
+def test_the_threshold_keeps_its_share_of_false_alarms() -> None:
+    """Split conformal: at most 10 % of new calm blocks exceed it on average, over many calibrations of 50."""
+    rng = np.random.default_rng(0)
+    alarms = [
+        (rng.exponential(size=200) > surprise_threshold(rng.exponential(size=50), 0.1)).mean() for _ in range(400)
+    ]
+    assert 0.085 < np.mean(alarms) < 0.1
+    assert surprise_threshold(np.arange(1.0, 10.0), 0.1) == 9.0
+    with pytest.raises(JepaflowError, match="more errors"):
+        surprise_threshold(np.arange(8.0), 0.1)
+
+
+def test_a_deadline_is_kept_from_the_frame_on() -> None:
+    class Slow(Abacus):
+        def rollout(self, z: Tensor, past: Tensor, future: Tensor) -> Tensor:
+            time.sleep(0.02)
+            return super().rollout(z, past, future)
+
+    solver = SolverConfig(samples=16, elites=4, iterations=100, horizon=3)
+    controller = Controller(Slow(), BOX, ControllerConfig(solver, deadline=0.1))
+    controller.reset(frame((5, 5)))
+    began = time.perf_counter()
+    controller.act(frame((1, 1)))
+    assert 0.04 < time.perf_counter() - began < 0.25
+    at_once = Controller(Slow(), BOX, ControllerConfig(solver, deadline=0.0))
+    at_once.reset(frame((5, 5)))
+    assert np.array_equal(
+        at_once.act(frame((1, 1))), np.zeros((1, 2))
+    )  # the centre: legal, and nothing better is known
+
+
+@pytest.mark.parametrize("settings", [{"deadline": -0.1}, {"surprise": float("nan")}])
+def test_settings_that_mean_nothing_are_refused(settings: dict) -> None:
+    with pytest.raises(JepaflowError):
+        ControllerConfig(SOLVER, **settings)
+
+
+def test_goals_of_several_pictures_keep_out_and_a_prior() -> None:
+    model = Abacus(block=2)
+    prior = []
+
+    def proposer(situation: Situation) -> Tensor:
+        prior.append(situation)
+        return torch.full((1, 2, 3, 2, 2), 0.5)
+
+    cost = WeightedSum([(1.0, GoalCost()), (1.0, KeepOut(torch.tensor([[90.0, 90.0]]), 1.0))])
+    controller = Controller(model, BOX, ControllerConfig(SOLVER), cost, proposer)
+    pictures = controller.encode(frame((12, 12), (14, 14)))
+    controller.reset(Goal(pictures[None]))
+    assert controller.act(frame((10, 10))).min() > 0.0
+    assert len(prior) == 1
+    assert prior[0].z.tolist() == [[[10.0, 10.0]]]
