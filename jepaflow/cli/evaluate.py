@@ -59,6 +59,8 @@ class Args:
     cost: CostConfig = field(default_factory=lambda: CostConfig(path=1.0))
     execute: int = 1
     """Blocks executed before planning anew."""
+    deadline: str | None = None
+    """Time per decision, all worlds together, e.g. 50ms or 0.2s: the best plan so far is taken then."""
     proposals: tuple[Literal["inverse", "nearest"], ...] = ()
     """Ideas to begin each search with: the inverse-dynamics head's (jepaflow heads RUN), training episodes' nearest chunks.
     With --solver.kind proposal the first idea is executed as it is."""
@@ -80,7 +82,7 @@ def run(args: Args) -> int:
     """Run the command; 0 when the evaluation was made, whatever it says."""
     if not args.runs:
         raise JepaflowError("there is no run to evaluate. Name at least one run folder.")
-    control = ControllerConfig(args.solver, args.cost, args.execute)
+    control = ControllerConfig(args.solver, args.cost, args.execute, deadline=_seconds(args.deadline))
     settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance)
     evaluations, trials = [], None
     for i, folder in enumerate(args.runs):
@@ -123,6 +125,21 @@ def _name(args: Args, trials: Trials) -> str:
     if args.protocol is None:
         return f"{args.env}/success@{args.offset}"
     return f"plan/{args.protocol.rpartition('/')[2]}/{args.solver.kind}"
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return a time given as 50ms, 0.2s or 0.2 (seconds).
+
+    Raises:
+        JepaflowError: it is not a time.
+    """
+    if text is None:
+        return None
+    number, unit = (text[:-2], 1e-3) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
+    try:
+        return float(number) * unit
+    except ValueError:
+        raise JepaflowError(f"--deadline {text} is not a time. Write it as 50ms or 0.2s.") from None
 
 
 def _show(evaluation: Evaluation, trials: Trials) -> None:

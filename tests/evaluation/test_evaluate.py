@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import tyro
 
-from jepaflow.cli.evaluate import Args, run
+from jepaflow.cli.evaluate import Args, _seconds, run
 from jepaflow.common.errors import JepaflowError
 from jepaflow.data.store import Store
 from jepaflow.planning.config import SolverConfig
@@ -88,3 +89,30 @@ def test_what_does_not_fit_is_said_in_a_sentence(two_room_store: Store, tmp_path
     two_cameras = make_run(tmp_path / "two", two_room_store.path, replace(tiny, cameras=("pixels", "wrist")))
     with pytest.raises(JepaflowError, match="2 cameras"):
         run(Args((two_cameras,), episodes=1))
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("50ms", 0.05), ("0.2s", 0.2), ("3", 3.0), (None, None)])
+def test_deadlines_are_read(text: str | None, seconds: float | None) -> None:
+    assert _seconds(text) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_what_is_not_a_time_is_named() -> None:
+    for text in ("soon", "5m", "ms"):
+        with pytest.raises(JepaflowError, match=f"--deadline {text}"):
+            _seconds(text)
+
+
+def test_every_solver_is_chosen_on_the_command_line() -> None:
+    words = "--solver.kind icem --solver.samples 64 --solver.parameters displace --cost.effort 0.1 --deadline 50ms"
+    args = tyro.cli(Args, args=["runs/a", *words.split()])
+    assert (args.solver.kind, args.solver.samples, args.solver.parameters) == ("icem", 64, "displace")
+    assert (args.cost.effort, args.deadline) == (0.1, "50ms")
+
+
+@pytest.mark.parametrize("kind", ["icem", "mppi", "gradient", "random"])
+def test_every_solver_plans_with_a_real_model(
+    two_room_store: Store, tmp_path: Path, tiny: JEPAConfig, kind: str
+) -> None:
+    folder = make_run(tmp_path / "a", two_room_store.path, tiny)
+    solver = replace(SOLVER, kind=kind, parameters="displace")
+    assert run(Args((folder,), episodes=2, budget=6, solver=solver, deadline="10s")) == 0
