@@ -87,7 +87,8 @@ class ControllerConfig:
     seed: int = 0
     """Seed of the solver's samples."""
     deadline: float | None = None
-    """Seconds per decision, encoding included: the best plan so far is taken then. None: all iterations."""
+    """Seconds per decision, encoding included: no iteration is begun that is expected to end later, and the best plan so
+    far is taken. How long the first takes is not known before: if any time is left, it is done. None: all iterations."""
     surprise: float | None = None
     """Plan anew, whatever is left of the plan, when a block's forecast missed the latent by more than this mean squared
     error in any environment (see `surprise_threshold`). None: forecasts are not compared."""
