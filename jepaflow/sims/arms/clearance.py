@@ -1,4 +1,4 @@
-"""How far an arm, with what it holds, stays away from the wall and the post: what a way round them is chosen by.
+"""How far an arm, with what it holds, stays away from the wall, the post and itself: what poses and ways are chosen by.
 
 Distances between convex geoms are MuJoCo's, on a data of its own, at a few poses along a straight way in joint space.
 That is enough for two obstacles and a dozen ways to choose from; no search is made.
@@ -72,6 +72,17 @@ class Clearance:
         offset = real.site_xmat[desk.tcp_site].reshape(3, 3).T @ (real.qpos[at : at + 3] - desk.tcp())
         geoms = tuple(range(int(body.geomadr[0]), int(body.geomadr[0] + body.geomnum[0])))
         return Held(at, geoms, offset, turn)
+
+    def tangled(self, joints: np.ndarray) -> bool:
+        """Return whether the arm touches itself in a pose (six joints, rad)."""
+        data = self.data
+        data.qpos[:] = self.desk.data.qpos
+        data.qpos[self.desk.qpos] = joints
+        mujoco.mj_kinematics(self.desk.model, data)
+        mujoco.mj_collision(self.desk.model, data)
+        return any(
+            int(first) in self._arm and int(second) in self._arm for first, second in data.contact.geom[: data.ncon]
+        )
 
     def trespass(self, poses: list[np.ndarray], held: Held | None = None) -> float:
         """Return by how much (m) a way through poses (six joints, rad) falls short of MARGIN, summed over SAMPLES a leg."""

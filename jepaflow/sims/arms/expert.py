@@ -21,6 +21,24 @@ from jepaflow.sims.arms.script import CARRY, LOOSE, Hand, Targets
 from jepaflow.sims.arms.tasks import Sort, in_bin
 
 SPOILS = ("miss", "drop", "slip")
+BESIDE = -0.0125
+"""m along the jaws from the fingertips' point, which is between open jaws, to where they close."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """How the closed jaws stand behind a cube that they will push."""
+
+    place: np.ndarray
+    """Where (x, y), m."""
+    way: np.ndarray
+    """Direction to the goal (x, y)."""
+    yaw: float
+    """Of the jaws, rad."""
+    joints: np.ndarray
+    """Six, rad; the gripper's as it was."""
+    error: float
+    """How far from the place these joints are, m; infinite where the arm would hit itself."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +212,11 @@ class ArmExpert(Scripted):
     def _push(self) -> Targets:
         desk, hand = self.env.desk, self.hand
         goal = desk.place("marker")[:2].copy()
-        for _ in self._attempts():
-            yield from self.sweep(0, goal, near=0.006)
+        for attempt in self._attempts():
+            if self._stand(0, goal).error < 0.005 and attempt + 1 < self.config.tries:
+                yield from self.sweep(0, goal, near=0.006)
+            else:
+                yield from self._drag(0, goal)
             yield from hand.lift(0.07, 10)
             if self.env.rules.success(desk, self.env.scene):
                 break
@@ -212,33 +233,66 @@ class ArmExpert(Scripted):
 
     def sweep(self, cube: int, goal: np.ndarray, near: float) -> Targets:
         """Set the closed gripper down behind the cube and push it towards `goal`, looking after each small step."""
-        desk, hand, arm = self.env.desk, self.hand, self.env.arm
-        here, half = desk.cube(cube)[:2].copy(), desk.cube_half(cube)
-        way = (goal - here) / max(1e-6, float(np.hypot(*(goal - here))))
-        yaw = math.atan2(way[1], way[0]) + math.pi / 2  # the jaws lie across the way
-        behind, height = here - way * (half * 1.5 + 0.022), max(0.008, 0.7 * half)
+        desk, hand, stand = self.env.desk, self.hand, self._stand(cube, goal)
+        half, way, height = desk.cube_half(cube), stand.way, max(0.008, 0.7 * desk.cube_half(cube))
+        side = np.array([-way[1], way[0]])
+
+        def fingers(place: np.ndarray, z: float, steps: int) -> Targets:
+            offset = BESIDE * np.array([math.cos(stand.yaw), math.sin(stand.yaw)])
+            yield from hand.reach(np.array([*(place - offset), z]), steps, stand.yaw)
+
         hand.phase = "approach"
-        yield from hand.grip(arm.squeeze, 6)
-        hover = hand.solver.grasp(np.array([*behind, 0.075]), hand.target, yaw)
-        hover[0].joints[5] = hand.target[5]
-        yield from hand.to(hover[0].joints, 22)
-        yield from hand.reach(np.array([*behind, height]), 12, hover[1])
+        yield from hand.grip(self.env.arm.squeeze, 6)
+        low = np.array([*stand.joints[:5], hand.target[5]])
+        above = hand.solver.forward(low)[0] + [0, 0, 0.065]
+        yield from hand.to(hand.solver.solve(above, low, stand.yaw).joints, 22)
+        yield from hand.to(low, 12)
         hand.phase = "push"
-        tip = behind.copy()
+        tip = stand.place.copy()
         for _ in range(60):
             here = desk.cube(cube)[:2]
             away = goal - here
-            if np.hypot(*away) < near or (away @ way) < -0.01:
+            if np.hypot(*away) < near or away @ way < 0.003:
                 break
-            way_now = away / max(1e-6, float(np.hypot(*away)))
-            contact = here - way_now * (half + 0.004)
-            tip = tip + np.clip(0.5 * (contact - tip) @ np.array([-way[1], way[0]]), -0.003, 0.003) * np.array(
-                [-way[1], way[0]]
-            )
-            tip = tip + 0.006 * way
+            behind = here - (half + 0.008) * away / max(1e-6, float(np.hypot(*away)))
+            aside = float((behind - tip) @ side)
+            if (
+                abs(aside) > 0.005
+            ):  # step back and over to the line through cube and goal: else it would be rubbed along
+                back = float((here - tip) @ way) - half - 0.018
+                tip = tip + np.clip(aside, -0.006, 0.006) * side * (back > -0.006) + np.clip(back, -0.008, 0.0) * way
+            else:
+                tip = tip + np.clip(aside, -0.003, 0.003) * side + 0.006 * way
             if np.hypot(*(tip - here)) > 0.08:
                 break
-            yield from hand.reach(np.array([*tip, height]), 2, hover[1])
+            yield from fingers(tip, height, 2)
+        yield from fingers(tip - 0.015 * way, height, 5)  # or the lift would flick it away
+
+    def _stand(self, cube: int, goal: np.ndarray) -> Stand:
+        """Find where to set the closed jaws down, side by side across the way, to push a cube towards a goal (x, y)."""
+        here, half, solver = self.env.desk.cube(cube)[:2].copy(), self.env.desk.cube_half(cube), self.hand.solver
+        way = (goal - here) / max(1e-6, float(np.hypot(*(goal - here))))
+        place, found = here - way * (half * 1.5 + 0.022), []
+        for turn in (0.5, -0.5):
+            yaw = math.atan2(way[1], way[0]) + turn * math.pi
+            point = place - BESIDE * np.array([math.cos(yaw), math.sin(yaw)])
+            pose = solver.solve(np.array([*point, max(0.008, 0.7 * half)]), self.hand.target, yaw)
+            error = pose.error if not self.hand.clearance.tangled(pose.joints) else math.inf
+            cost = 0.2 * abs(pose.joints[4] - self.hand.target[4]) + 1e4 * error + 20 * pose.tilt
+            found.append((cost, Stand(place, way, yaw, pose.joints, error)))
+        return min(found, key=lambda entry: entry[0])[1]
+
+    def _drag(self, cube: int, goal: np.ndarray) -> Targets:
+        """Take the cube between the jaws and slide it along the table."""
+        hand = self.hand
+        yield from hand.grasp(cube)
+        hand.phase = "push"
+        here, turn = hand.solver.forward(hand.target)
+        way = goal - self.env.desk.cube(cube)[:2]
+        legs = max(1, math.ceil(float(np.hypot(*way)) / 0.01))
+        for leg in range(1, legs + 1):
+            yield from hand.reach(here + [*(way * leg / legs), 0.004], 2, math.atan2(turn[1, 0], turn[0, 0]))
+        yield from hand.release()
 
     def _pick(self, cube: int, spoil: str | None) -> Generator[np.ndarray, None, bool]:
         """Grasp and lift, or miss on purpose; return whether the cube is held. After a grasp in vain it comes otherwise."""
