@@ -54,8 +54,10 @@ class Play(ArmExpert):
 
     def _sweep_through(self) -> Targets:
         """Push a cube towards a drawn place, as far as it goes."""
-        cube = int(self.rng.integers(self.env.scene.cubes))
-        yield from self.sweep(cube, self._spot(), near=0.02)
+        cube, spot = int(self.rng.integers(self.env.scene.cubes)), self._spot()
+        if self._stand(cube, spot).error > 0.02:
+            return  # out of reach, or so near that the arm would hit itself
+        yield from self.sweep(cube, spot, near=0.02)
         yield from self.hand.lift(self.rng.uniform(0.03, 0.09), 8)
 
     def _handle(self) -> Targets:
