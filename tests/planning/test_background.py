@@ -63,7 +63,7 @@ def test_acting_never_waits_and_gets_there(seconds: float) -> None:
     assert sorted(waited)[-3] < TICK  # a busy machine may hold up a thread once or twice
     assert np.array_equal(acted[:5], np.tile([5.0, 6.0], (5, 1)))  # nothing is known yet: nothing is done
     assert np.abs(np.diff(acted, axis=0)).max() <= 0.5 + 1e-4
-    assert np.abs(acted[-1] - [8.0, 4.0]).max() < (0.5 if seconds < 0.05 else 1.2)  # few plans are rough plans
+    assert np.abs(acted[-1] - [8.0, 4.0]).max() < (0.8 if seconds < 0.05 else 2.0)  # from 3; few plans are rough plans
     assert controller.plans >= 3
     controller.close()
 
@@ -144,17 +144,23 @@ def test_a_new_episode_knows_nothing_of_a_plan_still_being_made() -> None:
 
 def test_frames_that_come_faster_than_they_can_be_encoded_are_left_out() -> None:
     class Dim(Arm):
+        encoded = 0
+
         def encode(self, pixels: Tensor, proprio: Tensor | None = None) -> Tensor:
-            time.sleep(0.03)
+            self.encoded += 1
+            time.sleep(0.1)
             return super().encode(pixels, proprio)
 
-    controller = Controller(Dim(block=1), DESK, ControllerConfig(MOVES, asynchronous=True, deadline=0.0))
+    model = Dim(block=1)
+    controller = Controller(model, DESK, ControllerConfig(MOVES, asynchronous=True, deadline=0.0))
     controller.reset(frame((80, 40)), start_action=np.array([[5.0, 6.0]]))
     for _ in range(200):
         controller.act(frame((50, 60)))
+    time.sleep(0.5)
     began = time.perf_counter()
     controller.close()
-    assert time.perf_counter() - began < 1.0  # not 200 x 30 ms
+    assert time.perf_counter() - began < 5.0  # what waits is dropped: not 200 x 100 ms
+    assert model.encoded < 100
 
 
 def test_in_step_and_in_the_background_the_same_box_holds() -> None:
