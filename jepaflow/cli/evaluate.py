@@ -74,6 +74,8 @@ class Args:
     """Draw the first trials' paths into this PNG."""
     name: str | None = None
     """Name of the rows in the JSON, e.g. plan/push_25/icem."""
+    keep: bool = False
+    """Keep the rows of other names that the JSON file has already."""
     json: Path | None = None
     """Write the figures to this file, in the shape of `results/`."""
 
@@ -97,7 +99,7 @@ def run(args: Args) -> int:
         console.print(f"Paths of the first trials: {args.picture}")
     if args.json is not None:
         command = shlex.join(["jepaflow", *sys.argv[1:]])
-        write_results(args.json, command, result_rows(evaluation, args.name or _name(args, trials), trials))
+        write_results(args.json, command, result_rows(evaluation, args.name or _name(args, trials), trials), args.keep)
         console.print(f"Figures: {args.json}")
     return 0
 
