@@ -78,16 +78,16 @@ def test_goals_are_reached_whatever_is_searched_each_environment_its_own(kind: s
 
 
 def test_random_shooting_is_worse_than_cem_at_equal_budget() -> None:
-    """40 seeds, 12 numbers to search, 960 plans each: CEM wins nearly always (a fair coin: 33 of 40 has p < 1e-4)."""
+    """20 seeds, 12 numbers to search, 960 plans each: CEM wins nearly always (a fair coin: 18 of 20 has p < 3e-4)."""
     optimum = torch.rand(3, 2, 2, generator=generator(1)) * 1.6 - 0.8
     wins = 0
-    for seed in range(40):
+    for seed in range(20):
         cem, random = (
             solve_quadratic(optimum, SolverConfig(kind, samples=96, elites=10, iterations=10, horizon=3), seed).blocks
             for kind in ("cem", "random")
         )
         wins += int((cem - optimum).square().sum() < (random - optimum).square().sum())
-    assert wins >= 33
+    assert wins >= 18
 
 
 def test_icem_needs_fewer_samples_than_cem_for_smooth_plans() -> None:
