@@ -4,7 +4,8 @@
 
 Rows: ``expert/<arm>_<task>``, with ``_noise`` behind it when Ornstein-Uhlenbeck noise of .01 rad is added to the targets,
 ``_spoilt`` when moreover four attempts in ten are spoilt on purpose, ``_wall``, ``_post`` or ``_both`` when those stand in
-the way. Episode `i` is the world's reset with seed `i` and an expert with generator `i`. It is over when the expert has
+the way. Episode `i` is the world's reset with seed `i` and an expert with generator `i`; the experts were made on seeds
+below 1000, so the rows begin there. An episode is over when the expert has
 ended, or after twice the task's steps (where `collect` cuts it off), and half a second of holding still; only then is
 success judged, so a cube must have come to rest, let go of. Floors: the same episodes for the task's steps with random
 actions (uniform in the action box, each held for a sixth of a second) and without motion.
@@ -44,6 +45,8 @@ class Args:
     episodes: int = 100
     """episodes of the SO-101 per row"""
     koch_episodes: int = 40
+    first_seed: int = 1000
+    """of a row's episodes; those below 1000 were looked at while the experts were made"""
     workers: int = 1
     """processes"""
     json: Path | None = None
@@ -120,7 +123,7 @@ def rest(env: ArmEnv) -> None:
         env.advance(env.still_action())
 
 
-def summary(case: Case, outcomes: list[Outcome], floor: dict[str, float]) -> Row:
+def summary(case: Case, outcomes: list[Outcome], floor: dict[str, float], first: int) -> Row:
     """Return the success rate with its Wilson interval (95 %)."""
     count, z = len(outcomes), 1.96
     p = sum(outcome.success for outcome in outcomes) / count
@@ -129,7 +132,7 @@ def summary(case: Case, outcomes: list[Outcome], floor: dict[str, float]) -> Row
     steps, tries, seconds = (
         float(np.mean([getattr(outcome, key) for outcome in outcomes])) for key in ("steps", "tries", "seconds")
     )
-    failed = [seed for seed, outcome in enumerate(outcomes) if not outcome.success]
+    failed = [seed for seed, outcome in enumerate(outcomes, first) if not outcome.success]
     note = f"mean {steps:.0f} control steps, {tries:.2f} tries at the last object, {seconds:.2f} s without pictures"
     return Row(
         f"expert/{case.name}",
@@ -152,12 +155,13 @@ def main(args: Args) -> None:
     with ProcessPoolExecutor(args.workers, multiprocessing.get_context("spawn")) as pool:
         for case in chosen:
             count = args.episodes if case.arm == "so101" else args.koch_episodes
+            seeds = range(args.first_seed, args.first_seed + count)
             scene = (case.arm, case.task, case.fix)
             if scene not in known:
-                found = list(pool.map(floors, [case] * count, range(count), chunksize=4))
+                found = list(pool.map(floors, [case] * count, seeds, chunksize=4))
                 known[scene] = dict(zip(("random", "still"), np.mean(found, axis=0).tolist(), strict=True))
-            outcomes = list(pool.map(episode, [case] * count, range(count), chunksize=4))
-            rows.append(summary(case, outcomes, known[scene]))
+            outcomes = list(pool.map(episode, [case] * count, seeds, chunksize=4))
+            rows.append(summary(case, outcomes, known[scene], args.first_seed))
             row = rows[-1]
             console.print(f"{row.name}: {row.value:.2f} ({row.low:.2f} – {row.high:.2f}); {row.floors}; {row.note}")
             if args.json is not None:
