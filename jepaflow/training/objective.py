@@ -3,7 +3,8 @@
 The prediction error is the *mean* square over batch, time and latent: λ = 0.09 is tied to that convention. Gradients
 flow through the target as well. ``rollout`` adds the error of imagining several steps from the model's own forecasts;
 one-step training alone leaves the planner a nearly flat cost surface (reference: LeWM on a real FR3 arm). ``inverse``
-asks the latents to hold what the actions did, which small motions of a wrist or a gripper otherwise lose.
+asks the latents to hold what the actions did, which small motions of a wrist or a gripper otherwise lose; ``grounding``
+asks them to hold the joints themselves, as exactly as a planner must place them.
 """
 
 from dataclasses import dataclass
@@ -33,12 +34,13 @@ class ObjectiveConfig:
 
     inverse: float = 0.0
     """weight of the inverse-dynamics error: which actions lie between two successive latents (Delta-JEPA, AD-WM)"""
+    grounding: float = 0.0
+    """weight of the error of observation.state read linearly from the latent (GA-WM); needs --proprio"""
 
     def __post_init__(self) -> None:
-        if self.sigreg < 0 or self.rollout < 0 or self.inverse < 0:
-            raise JepaflowError(
-                "Loss weights must not be negative. Mend --loss.sigreg, --loss.rollout or --loss.inverse."
-            )
+        for name in ("sigreg", "rollout", "inverse", "grounding"):
+            if getattr(self, name) < 0:
+                raise JepaflowError(f"--loss.{name} is {getattr(self, name):g}. Loss weights must not be negative.")
         if self.rollout_steps < 1 or self.directions < 1:
             raise JepaflowError("--loss.rollout-steps and --loss.directions must be at least 1.")
 
@@ -52,6 +54,7 @@ class Losses:
     sigreg: Float[Tensor, ""]
     rollout: Float[Tensor, ""]
     inverse: Float[Tensor, ""]
+    grounding: Float[Tensor, ""]
     latents: Float[Tensor, "B T D"]
 
 
@@ -75,9 +78,14 @@ def losses(model: JEPA, window: Window, config: ObjectiveConfig, generator: torc
         future = window.blocks[:, history - 1 : history - 1 + steps]
         rolled = model.rollout(z[:, :history], window.blocks[:, : history - 1], future)
         imagined = (rolled - z[:, history:]).square().mean()
-    inverted = inverse_error(model, z, window.blocks) if config.inverse else torch.zeros((), device=z.device)
-    total = prediction + config.sigreg * gaussian + config.rollout * imagined + config.inverse * inverted
-    return Losses(total, prediction, gaussian, imagined, inverted, z)
+    nothing = torch.zeros((), device=z.device)
+    inverted = inverse_error(model, z, window.blocks) if config.inverse else nothing
+    grounded = nothing
+    if config.grounding and window.proprio is not None:
+        grounded = (model.grounding(z) - model.proprio_scaler(window.proprio)).square().mean()
+    total = prediction + config.sigreg * gaussian + config.rollout * imagined
+    total = total + config.inverse * inverted + config.grounding * grounded
+    return Losses(total, prediction, gaussian, imagined, inverted, grounded, z)
 
 
 def inverse_error(model: JEPA, z: Float[Tensor, "B T D"], blocks: Float[Tensor, "B T K A"]) -> Float[Tensor, ""]:

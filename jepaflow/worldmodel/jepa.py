@@ -38,6 +38,8 @@ class JEPAConfig:
     """give the predictor each action's change from the one before as well; absolute joint targets hardly differ otherwise"""
     inverse: bool = False
     """carry an inverse-dynamics head, for a training that asks which actions lie between two latents"""
+    grounding: bool = False
+    """carry a linear head that reads ``observation.state`` from the latent, for a training that asks it to be there"""
     latent_dim: int = 128
     projector_hidden: int = 256
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -104,6 +106,10 @@ class JEPA(nn.Module):
         self.action_scaler = Scaler(config.action_dim)
         if config.action_change:
             self.change_scaler = Scaler(config.action_dim)
+        if config.grounding:
+            if not config.proprio_dim:
+                raise JepaflowError("Grounding reads observation.state from the latent. Train with --proprio.")
+            self.grounding = nn.Linear(dim, config.proprio_dim)
         if config.inverse:
             self.inverse = nn.Sequential(
                 nn.Linear(2 * dim, 2 * config.projector_hidden),
