@@ -48,6 +48,9 @@ class ImageRule:
     def from_video(self, frame: av.VideoFrame) -> np.ndarray:
         """A decoded frame as uint8 ``(size, size, 3)``."""
         height, width = self.scaled(frame.height, frame.width)
+        if (height, width) == (frame.height, frame.width):
+            # Without scaling, swscale leaves columns of planar RGB unwritten at some widths (24, 40, 100, ...).
+            return self._fit(frame.to_ndarray(format="rgb24"))
         shrinks = height <= frame.height and width <= frame.width
         # Planar RGB: the same bytes as "rgb24" at half the price, for swscale has no fast path to packed RGB.
         scaled = frame.reformat(
