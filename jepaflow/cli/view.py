@@ -54,7 +54,7 @@ class Args:
     vary: tuple[str, ...] = ()
     """An arm's factors of variation to draw: all, object, light, camera.phone, ..."""
     fix: tuple[str, ...] = ()
-    """An arm's factors with a given value: object.color=blue obstacle=wall ..."""
+    """An arm's factors with a given value: object.color=blue light.level=0.3 ... (obstacle=wall: pick_place only)"""
     renderer: str = "auto"
     """An arm's renderer: gl, ray or auto."""
     arm_mjcf: Path | None = None

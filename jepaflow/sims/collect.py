@@ -11,12 +11,13 @@ events and several behaviours, two integer columns say them per frame (`event`, 
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +86,19 @@ class CollectConfig:
         return {name: given.get(name, 0.0) / total for name in entry.behaviours if given.get(name, 0.0) > 0}
 
     def settings(self) -> dict[str, Any]:
-        """Return what an episode is a function of, for the record."""
-        world = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self.world).items()}
-        steps = self.steps or find_world(self.env).steps
+        """Return what an episode is a function of, for the record; an arm's model file by what it holds."""
+        world = self.world
+        mjcf = None if world.arm_mjcf is None else hashlib.sha256(Path(world.arm_mjcf).read_bytes()).hexdigest()[:16]
         return {
             "env": self.env,
-            "steps": list(steps),
+            "steps": None if self.steps is None else list(self.steps),
             "seed": self.seed,
             "image_size": self.image_size,
             "mix": self.shares(),
-            "world": {key: list(value) if isinstance(value, tuple) else value for key, value in world.items()},
+            "cameras": list(world.cameras),
+            "vary": sorted(world.vary),
+            "fix": sorted(world.fix),
+            "arm_mjcf": mjcf,
         }
 
 
@@ -259,7 +263,12 @@ def _check_folder(root: Path, settings: dict[str, Any]) -> bool:
                 f"{root} is not empty and was not made by `jepaflow collect`. Choose another --output-dir."
             )
         before = read_json(record)
-        changed = [f"{key} {before.get(key)} -> {value}" for key, value in settings.items() if before.get(key) != value]
+        steps = find_world(settings["env"]).steps
+        if settings["steps"] is None and before.get("steps") == list(steps) and "cameras" not in before:
+            before = {**before, "steps": None}  # an older record, which wrote the world's range where none was given
+        changed = [
+            f"{key} {before[key]} -> {value}" for key, value in settings.items() if before.get(key, value) != value
+        ]
         if changed:
             raise JepaflowError(
                 f"{root} was collected with other settings ({', '.join(changed)}). "

@@ -92,7 +92,7 @@ class WorldOptions:
     vary: tuple[str, ...] = ()
     """Factors of variation to draw at each reset: all, object, light, camera.phone, ..."""
     fix: tuple[str, ...] = ()
-    """Factors with a given value: object.color=blue obstacle=wall ..."""
+    """Factors with a given value: object.color=blue light.level=0.3 ... (obstacle=wall: pick_place only)"""
     arm_mjcf: Path | None = None
     """A meshed model of the arm, in MuJoCo Menagerie's layout, instead of the built-in one."""
 
@@ -125,7 +125,7 @@ class WorldEntry:
     state_unit: str
     action_unit: str
     place: Callable[[np.ndarray], np.ndarray]
-    """Where simulator states (..., d) lie in the primary camera's picture: (..., 2), as shares of its side."""
+    """Where simulator states (..., d) lie in the picture of the world's standard first camera: (..., 2), shares of its side."""
     steps: tuple[int, int] = (60, 100)
     """Range of an episode's length in control steps, for behaviours without an end."""
     longest: int = 200

@@ -188,7 +188,9 @@ def test_a_folder_of_something_else_and_other_settings_are_refused(arm: Path, tm
         ({"seed": 1}, "seed 0 -> 1"),
         ({"mix": {"play": 1.0}}, "mix"),
         ({"image_size": 48}, "image_size 32 -> 48"),
-        ({"world": WorldOptions(renderer="ray")}, "world"),
+        ({"world": WorldOptions(renderer="ray")}, "vary"),
+        ({"world": WorldOptions(cameras=("wrist",))}, "cameras"),
+        ({"steps": (100, 160)}, "steps"),
         ({"env": "so101/lift"}, "env so101/pick_place -> so101/lift"),
     ):
         with pytest.raises(JepaflowError, match=sentence):
@@ -228,6 +230,9 @@ def test_choices_that_a_world_does_not_have_are_refused_before_anything_is_writt
         ("so101/reach", WorldOptions(vary=("weather",)), "no factor 'weather'"),
         ("so101/reach", WorldOptions(fix=("obstacle",)), "fixes nothing"),
         ("so101/reach", WorldOptions(cameras=("ceiling",)), "no such cameras"),
+        ("so101/reach", WorldOptions(cameras=("laptop", "laptop")), "named twice"),
+        ("so101/push", WorldOptions(fix=("obstacle=wall",)), "has no factor obstacle"),
+        ("so101/lift", WorldOptions(fix=("object.place=0.38,0",)), "does not reach"),
         ("so101/reach", WorldOptions(arm_mjcf=tmp_path / "none.xml"), "no MJCF file"),
     ):
         with pytest.raises(JepaflowError, match=sentence):

@@ -9,7 +9,6 @@ The joints of a model carry LeRobot's motor names, in LeRobot's order; the gripp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +76,3 @@ class Arm:
         out = np.radians(np.asarray(values, dtype=np.float64))
         out[..., -1] = self.closed + np.asarray(values, dtype=np.float64)[..., -1] / 100.0 * (self.opened - self.closed)
         return np.asarray(out)
-
-
-def reach_of(angle: float, radius: float) -> tuple[float, float]:
-    """Return the point (x, y), m, at a bearing (rad, 0 straight ahead, positive to the left) and a distance."""
-    return radius * math.cos(angle), radius * math.sin(angle)

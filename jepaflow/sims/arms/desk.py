@@ -40,6 +40,8 @@ BIN_DEPTH = 0.02
 BIN_WALL = 0.003
 PARKED_BELOW = -1.0
 """z of a mocap body that is not there, m: under the table, where no camera looks."""
+PARKED_BEHIND = -0.6
+"""x of a cube that is not there, m."""
 DISTRACTORS = 3
 LIGHT = (0.30, 0.20, 1.20)
 """Where the lamp hangs, m."""
@@ -279,8 +281,12 @@ class Desk:
         self.data.qvel[dof : dof + 6] = 0.0
 
     def park_cube(self, index: int) -> None:
-        """Put a cube away, behind the arm."""
-        self.put_cube(index, -0.6, 0.15 * index)
+        """Put a cube away, behind the arm, where it is not drawn."""
+        self.put_cube(index, PARKED_BEHIND, 0.15 * index)
+
+    def is_parked(self, index: int) -> bool:
+        """Return whether a cube is put away."""
+        return bool(self.cube(index)[0] < PARKED_BEHIND + 0.05)
 
     def put(self, name: str, position: Sequence[float] | None, yaw: float = 0.0) -> None:
         """Put a mocap body somewhere, or away with None."""
@@ -296,4 +302,6 @@ class Desk:
 
     def update(self) -> None:
         """Bring positions, contacts and cameras up to date with the state."""
+        for i in range(self.layout.cubes):
+            self.model.geom(f"cube{i}").rgba[3] = 0.0 if self.is_parked(i) else 1.0
         mujoco.mj_fwdPosition(self.model, self.data)

@@ -22,9 +22,9 @@ from jaxtyping import Float32, UInt8
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.arms.arm import MOTORS, Arm
 from jepaflow.sims.arms.desk import DISTRACTORS, LIGHT, SUBSTEPS, Desk
-from jepaflow.sims.arms.factors import PALETTE, Factors
+from jepaflow.sims.arms.factors import FACTORS, PALETTE, Factors, nearest_colour
 from jepaflow.sims.arms.koch import KOCH
-from jepaflow.sims.arms.look import look_names, plain_look, read_look, write_look
+from jepaflow.sims.arms.look import look_colours, look_names, plain_look, read_look, write_look
 from jepaflow.sims.arms.so101 import SO101
 from jepaflow.sims.arms.tasks import TASKS, Scene, clear_of_bins, free_place
 from jepaflow.sims.rendering import Renderer, make_renderer
@@ -73,14 +73,17 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
                 raise JepaflowError(f"there is no {what} '{word}'. Choose one of: {', '.join(known)}.")
         if not cameras or any(camera not in CAMERAS for camera in cameras):
             raise JepaflowError(f"there are no such cameras: {list(cameras)}. Choose among: {', '.join(CAMERAS)}.")
+        if len(set(cameras)) < len(cameras):
+            raise JepaflowError(f"a camera is named twice: {list(cameras)}. Name each once.")
         self.arm, self.rules = ARMS[arm], TASKS[task]
         self.cameras: tuple[str, ...] = tuple(cameras)
         self.camera = self.cameras[0]
         self.image_size, self.render_mode = image_size, render_mode
         self.factors = Factors(vary, fix)
-        if self.factors.fixed.get("obstacle", "none") != "none" and not self.rules.obstructable:
-            able = ", ".join(name for name, rules in TASKS.items() if rules.obstructable)
-            raise JepaflowError(f"{task} leaves no room for an obstacle. Only these tasks do: {able}.")
+        for name in self.factors.fixed:
+            if name in self.rules.lacks and self.factors.fixed[name] != FACTORS[name].standard:
+                able = ", ".join(word for word, rules in TASKS.items() if name not in rules.lacks)
+                raise JepaflowError(f"{task} has no factor {name}. Only these tasks do: {able}.")
         self.desk = Desk(self.arm, self.rules.layout, Path(mjcf) if mjcf is not None else None)
         self._backend = renderer
         self._renderer: Renderer | None = None
@@ -101,7 +104,7 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.scene = Scene(self.factors.draw(np.random.default_rng(0)))
         self.task = ""
         self._goal: np.ndarray | None = None
-        self.reset(seed=0)
+        self._arrange(np.random.default_rng(0))  # leaves the environment's own generator unseeded
 
     proprio_names = tuple(f"{motor}.pos" for motor in MOTORS)
     action_names = tuple(f"{motor}.pos" for motor in MOTORS)
@@ -188,6 +191,11 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def set_goal(self, state: np.ndarray) -> None:
         """Make the places in another simulator state the goal: the fingertips' for `reach`, else all cubes'."""
+        if np.shape(state) != (len(self.state_names),):
+            raise JepaflowError(
+                f"a goal state of {self.arm.name}/{self.rules.name} is {len(self.state_names)} numbers, not an array of "
+                f"shape {np.shape(state)}. Give a state that get_state returned in this very world."
+            )
         told = dict(zip(self._told_names(), np.asarray(state)[: self._told], strict=True))
         if self.rules.tracked == 0:
             names = [["tcp_x", "tcp_y", "tcp_z"]]
@@ -229,8 +237,12 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         for part in self._parts():
             part[...] = exact[: part.size].reshape(part.shape)
             exact = exact[part.size :]
-        self.scene.cubes = sum(desk.cube(i)[0] > -0.4 for i in range(self.rules.layout.cubes))
         desk.update()
+        colours = [nearest_colour(colour) for colour in look_colours(desk, "cube")]
+        bins = [nearest_colour(colour) for colour in look_colours(desk, "bin")]
+        there = sum(not desk.is_parked(i) for i in range(self.rules.layout.cubes))
+        self.scene = Scene(self.scene.values, colours, bins, there)
+        self.task = self.rules.sentence(self.scene)  # which paraphrase was used is not part of a state
 
     def _parts(self) -> tuple[np.ndarray, ...]:
         """Return the views of MuJoCo's data that make up the exact state."""
@@ -278,7 +290,7 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         limits = desk.model.actuator_ctrlrange[desk.motors]
         desk.put_arm(np.clip(pose, limits[:, 0], limits[:, 1]))
         self.rules.arrange(desk, self.scene, rng)
-        self._obstruct(values["obstacle"] if self.rules.obstructable else "none")
+        self._obstruct("none" if "obstacle" in self.rules.lacks else values["obstacle"])
         self._clutter(values["distractors"], rng)
         self.task = self.rules.sentence(self.scene, rng)
         desk.data.ctrl[:] = desk.data.ctrl.astype(np.float32)

@@ -33,6 +33,7 @@ class EventWatch:
         """Return the event that this frame shows, given what the actor was doing in the frame before (its phase)."""
         before, self._phase = self._phase, phase
         lost, missed = self._lost(), self._missed(before, phase)
+        self._done &= not lost  # what was done is undone, and may be done again
         if missed:
             return MISSED
         if lost and phase not in ("release", "random"):
@@ -55,8 +56,8 @@ class EventWatch:
     def _missed(self, before: str, phase: str) -> bool:
         """Return whether the jaws have just closed on nothing, or a lift has just ended with nothing in them."""
         desk = self._env.desk
-        if phase == "close":
-            self._grasping = True
+        if phase in ("close", "release"):
+            self._grasping = phase == "close"
         if not self._grasping or before == phase or before not in ("close", "lift"):
             return False
         if before == "close":

@@ -128,8 +128,13 @@ FACTORS: dict[str, Factor] = {
     "obstacle": Factor(
         "what stands between start and goal", "none", lambda rng: str(rng.choice(OBSTACLES)), _choice(OBSTACLES)
     ),
-    "arm.pose": Factor("spread of the arm's first pose, rad", 0.03, lambda rng: 0.03, _number(0.0, 0.5)),
+    "arm.pose": Factor("spread of the arm's first pose, rad", 0.03, lambda rng: 0.03, _number(0.0, 0.15)),
 }
+
+
+def nearest_colour(colour: Sequence[float] | np.ndarray) -> str:
+    """Return the name of the palette's colour nearest to (red, green, blue)."""
+    return min(PALETTE, key=lambda name: float(np.abs(np.subtract(PALETTE[name], colour)).sum()))
 
 
 class Factors:

@@ -48,6 +48,12 @@ def read_look(desk: Desk) -> Float[np.ndarray, " n"]:
     return np.concatenate(parts)
 
 
+def look_colours(desk: Desk, what: str) -> list[np.ndarray]:
+    """Return the colours (red, green, blue) of the cubes ("cube") or the bins ("bin")."""
+    model, count = desk.model, desk.layout.cubes if what == "cube" else desk.layout.bins
+    return [model.geom_rgba[model.body(f"{what}{i}").geomadr[0], :3].copy() for i in range(count)]
+
+
 def write_look(desk: Desk, look: Float[np.ndarray, " n"]) -> None:
     """Make the desk look like the vector. Only what differs costs anything."""
     now = read_look(desk)

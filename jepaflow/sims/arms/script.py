@@ -29,10 +29,6 @@ SHY = 300.0
 """rad of longer motion that are accepted per m of trespass on an obstacle's margin."""
 
 
-DETOUR = 0.065
-"""m beside a post."""
-
-
 class Hand:
     """One arm's vocabulary.
 

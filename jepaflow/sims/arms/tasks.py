@@ -40,10 +40,9 @@ class Scene:
     """Cubes that are there; the others are parked."""
 
 
-def other_colour(rng: np.random.Generator, taken: list[str], drawn: bool) -> str:
-    """Return a colour that is not taken: any if it is drawn, else the first."""
-    free = [name for name in PALETTE if name not in taken]
-    return str(rng.choice(free)) if drawn else free[0]
+def other_colour(taken: list[str]) -> str:
+    """Return the palette's first colour that is not taken."""
+    return next(name for name in PALETTE if name not in taken)
 
 
 class Task:
@@ -58,8 +57,8 @@ class Task:
     """m from a goal state's places that count as reaching it (closed-loop protocol)."""
     steps = 160
     """Control steps that an episode may take."""
-    obstructable = False
-    """Whether there is room for an obstacle between start and goal."""
+    lacks: tuple[str, ...] = ("obstacle", "bin.color")
+    """Factors of variation that the task has not: there must be room for an obstacle between start and goal."""
 
     def colours(self, values: dict[str, Any], rng: np.random.Generator) -> Scene:
         """Choose the colours of cubes and bins."""
@@ -67,10 +66,10 @@ class Task:
         first = values["object.color"] or "red"
         names = [first] * min(1, count)
         while len(names) < count:
-            names.append(other_colour(rng, names, False))
+            names.append(other_colour(names))
         bins: list[str] = []
         for i in range(self.layout.bins):
-            bins.append(values["bin.color"] or other_colour(rng, names + bins, False) if i == 0 else names[i % count])
+            bins.append(values["bin.color"] or other_colour(names + bins) if i == 0 else names[i % count])
         return Scene(values, names, bins, count)
 
     def arrange(self, desk: Desk, scene: Scene, rng: np.random.Generator) -> None:
@@ -120,6 +119,7 @@ def lay_cubes(desk: Desk, scene: Scene, rng: np.random.Generator, across: tuple[
         JepaflowError: a fixed place leaves no room for the others.
     """
     values, gap = scene.values, 3.4 * desk.arm.workplace.cube
+    check_place(desk, values["object.place"])
     for _ in range(100):  # places drawn one after the other may leave none for the last: begin again
         places: list[np.ndarray] = []
         while len(places) < scene.cubes:
@@ -144,6 +144,27 @@ def lay_cubes(desk: Desk, scene: Scene, rng: np.random.Generator, across: tuple[
     return places
 
 
+def check_place(desk: Desk, place: tuple[float, float] | None) -> None:
+    """Refuse a fixed place out of the arm's reach, or in a bin.
+
+    Raises:
+        JepaflowError: it is.
+    """
+    if place is None:
+        return
+    near, far = desk.arm.workplace.near
+    side = max(abs(edge) for edge in desk.arm.workplace.across)
+    if not (near - 0.02 <= place[0] <= far + 0.02 and abs(place[1]) <= side + 0.02):
+        raise JepaflowError(
+            f"object.place cannot be {place[0]:g},{place[1]:g}: the arm does not reach it. "
+            f"Give x from {near - 0.02:g} to {far + 0.02:g} and y from {-side - 0.02:g} to {side + 0.02:g}."
+        )
+    if not clear_of_bins(desk, np.asarray(place)):
+        raise JepaflowError(
+            f"object.place cannot be {place[0]:g},{place[1]:g}: a bin stands there. Give another place."
+        )
+
+
 def clear_of_bins(desk: Desk, place: np.ndarray, room: float | None = None) -> bool:
     """Return whether something of half-size `room` (m; None: a cube) at a place stands clear of all bins."""
     room = 1.5 * desk.arm.workplace.cube if room is None else room
@@ -164,6 +185,7 @@ class Reach(Task):
 
     name = "reach"
     layout = Layout(marker="ball")
+    lacks = ("obstacle", "bin.color", "object.color", "object.size", "object.yaw")
     tracked = 0
     steps = 60
     sentences = (
@@ -179,6 +201,7 @@ class Reach(Task):
         desk.update()
         for _ in range(1000):
             x, y = rng.uniform(*place.near), rng.uniform(place.across[0], -place.across[0])
+            check_place(desk, values["object.place"])
             if values["object.place"] is not None:
                 x, y = values["object.place"]
             ball = np.array([x, y, rng.uniform(*place.reach_height)])
@@ -217,6 +240,8 @@ class Push(Task):
             disc = np.array([rng.uniform(*place.near), rng.uniform(*place.across)])
             if low <= np.hypot(*(disc - cube)) <= high:
                 break
+        else:
+            raise JepaflowError("no place for the disc was found near the cube. Fix object.place nearer the middle.")
         desk.put("marker", (disc[0], disc[1], 0.0))
 
     def distance(self, desk: Desk, scene: Scene) -> float:
@@ -262,7 +287,7 @@ class PickPlace(Task):
     name = "pick_place"
     layout = Layout(cubes=1, bins=1)
     steps = 220
-    obstructable = True
+    lacks = ()
     sentences = (
         "Put the {cube} cube in the {bin} bin.",
         "Pick up the {cube} block and place it in the {bin} box.",
@@ -301,7 +326,7 @@ class Sort(Task):
     def colours(self, values: dict[str, Any], rng: np.random.Generator) -> Scene:
         """Two colours, taking turns; two to four cubes."""
         first = values["object.color"] or "red"
-        second = other_colour(rng, [first], False)
+        second = other_colour([first])
         return Scene(values, [first, second, first, second], [first, second], int(rng.integers(2, 5)))
 
     def arrange(self, desk: Desk, scene: Scene, rng: np.random.Generator) -> None:

@@ -142,7 +142,7 @@ def test_distractors_touch_nothing(task: str) -> None:
 
 
 @pytest.mark.parametrize("obstacle", ["wall", "post", "both"])
-@pytest.mark.parametrize("task", [task for task in TASKS if TASKS[task].obstructable])
+@pytest.mark.parametrize("task", [task for task in TASKS if "obstacle" not in TASKS[task].lacks])
 def test_obstacles_stand_in_no_thing(task: str, obstacle: str) -> None:
     env = ArmEnv(task=task, image_size=8, fix={"obstacle": obstacle, "distractors": 3}, vary=("object",))
     for seed in range(25):
@@ -152,3 +152,31 @@ def test_obstacles_stand_in_no_thing(task: str, obstacle: str) -> None:
         touching = [pair.split("-") for pair in overlaps(env)]
         things = [pair for pair in touching if all(name.rstrip("0123456789") in THINGS for name in pair)]
         assert not things, f"seed {seed}"
+
+
+def test_a_restored_state_brings_its_colours_and_sentence() -> None:
+    first = ArmEnv("so101", "pick_place", 16, fix={"object.color": "purple", "bin.color": "white"})
+    first.reset(seed=4)
+    second = ArmEnv("so101", "pick_place", 16)
+    second.reset(seed=1, options={"state": first.get_state()})
+    assert (second.scene.colours, second.scene.bins) == (["purple"], ["white"])
+    assert "purple" in second.task and "white" in second.task
+
+
+def test_absent_cubes_are_counted_and_not_drawn() -> None:
+    env = ArmEnv("koch", "sort", 96)
+    while env.scene.cubes == 4:
+        env.reset()
+    parked = [i for i in range(4) if env.desk.is_parked(i)]
+    assert len(parked) == 4 - env.scene.cubes > 0
+    before = env.observation()
+    for i in parked:
+        env.desk.put_cube(i, -2.0, 3.0)
+    env.desk.update()
+    after = env.observation()
+    assert all(np.array_equal(before[key], after[key]) for key in ("pixels", "phone"))
+
+
+def test_unseeded_resets_differ() -> None:
+    states = [ArmEnv("so101", "lift", 16).reset()[1]["state"] for _ in range(2)]
+    assert not np.array_equal(*states)

@@ -69,15 +69,16 @@ def test_a_deliberate_failure_is_labelled_once_and_mended(task: str, spoil: str 
     frames = spoilt(task, 4, spoil)
     found = labels(frames)
     assert [name for name in found if name != "task_done"] == label
-    assert found.count("task_done") == 1
+    again = task == "lift" and spoil in ("drop", "slip")  # high and held, lost, high and held again
+    assert found.count("task_done") == 1 + again and found[-1] == "task_done"
     if label and found[0] != "task_done":
         assert found.index(label[0]) < found.index("task_done")
 
 
 def test_every_kind_of_failure_in_one_episode_is_told_apart() -> None:
     found = labels(spoilt("lift", 1, "drop", "miss", "slip"))
-    found.remove("task_done")  # high and held, before the first drop
-    assert found == ["drop", "missed_grasp", "slip"]
+    assert [name for name in found if name != "task_done"] == ["drop", "missed_grasp", "slip"]
+    assert found[0] == found[-1] == "task_done"  # high and held before the first drop, and at last
 
 
 @pytest.mark.parametrize(("spoil", "event"), [("drop", DROP), ("slip", SLIP)])

@@ -23,7 +23,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "camera.phone": ((0.0, 0.02, 0.0), "0,-0.03,0"),
     "distractors": ("1", 3),
     "obstacle": ("wall", "post"),
-    "arm.pose": (0.0, 0.2),
+    "arm.pose": (0.0, 0.1),
 }
 """Two values of every factor, as a person or a program gives them."""
 

@@ -4,12 +4,16 @@ import mujoco
 import numpy as np
 import pytest
 
-from jepaflow.sims.arms.arm import reach_of
 from jepaflow.sims.arms.desk import Desk, Layout
 from jepaflow.sims.arms.kinematics import Kinematics
 from jepaflow.sims.arms.so101 import SO101
 
 HOME = np.array(SO101.home)
+
+
+def _reach_of(angle: float, radius: float) -> tuple[float, float]:
+    """The point (x, y), m, at a bearing (rad, 0 straight ahead) and a distance."""
+    return radius * np.cos(angle), radius * np.sin(angle)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,7 @@ def test_reachable_points_are_reached(solver: Kinematics) -> None:
 def test_a_grasp_at_the_table_is_vertical_and_lies_along_the_yaw(solver: Kinematics, x: float) -> None:
     for bearing in (-0.5, 0.0, 0.4):
         for yaw in (-0.7, 0.0, 0.6):
-            place = np.array([*reach_of(bearing, x), 0.015])
+            place = np.array([*_reach_of(bearing, x), 0.015])
             found, way = solver.grasp(place, HOME, yaw)
             where, turn = of_mujoco(solver, found.joints)
             assert np.linalg.norm(where - place) < 1e-3

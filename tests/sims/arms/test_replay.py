@@ -17,7 +17,7 @@ WORLDS = [("so101", "pick_place"), ("so101", "sort"), ("so101", "reach"), ("koch
 
 def make(arm: str, task: str, renderer: str = "ray", size: int = 24) -> ArmEnv:
     """A world in which everything differs from episode to episode, obstacles and distractors included."""
-    fix = {"distractors": 2} | ({"obstacle": "both"} if TASKS[task].obstructable else {})
+    fix = {"distractors": 2} | ({"obstacle": "both"} if "obstacle" not in TASKS[task].lacks else {})
     return ArmEnv(arm, task, size, CAMERAS, renderer, vary=("all",), fix=fix)
 
 
