@@ -9,6 +9,7 @@ attempt mends it, and the last one is never spoilt. So the data hold failures an
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ class Noise:
         return self._now
 
 
-class Scripted:
+class Scripted(ABC):
     """Acts out a script of targets, with noise, until the script ends.
 
     Args:
@@ -114,9 +115,9 @@ class Scripted:
         values = self.env.arm.to_lerobot(target + self._noise.next())
         return np.asarray(np.clip(values, self.env.low, self.env.high), dtype=np.float32)
 
+    @abstractmethod
     def script(self) -> Targets:
         """Yield one six-joint target (rad) per control step."""
-        raise NotImplementedError
 
 
 class ArmExpert(Scripted):

@@ -8,6 +8,7 @@ by does not count.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,7 @@ def other_colour(taken: list[str]) -> str:
     return next(name for name in PALETTE if name not in taken)
 
 
-class Task:
+class Task(ABC):
     """What all tasks share. Subclasses say what lies on the desk and when it is done."""
 
     name = ""
@@ -72,17 +73,17 @@ class Task:
             bins.append(values["bin.color"] or other_colour(names + bins) if i == 0 else names[i % count])
         return Scene(values, names, bins, count)
 
+    @abstractmethod
     def arrange(self, desk: Desk, scene: Scene, rng: np.random.Generator) -> None:
         """Put everything in its place; the arm is in its first pose already."""
-        raise NotImplementedError
 
+    @abstractmethod
     def success(self, desk: Desk, scene: Scene) -> bool:
         """Return whether the task is done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def distance(self, desk: Desk, scene: Scene) -> float:
         """Return how far the task is from done, m."""
-        raise NotImplementedError
 
     def sentence(self, scene: Scene, rng: np.random.Generator | None = None) -> str:
         """Return what a person would say; any paraphrase if `rng` is given, else the first."""
