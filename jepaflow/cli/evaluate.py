@@ -110,6 +110,9 @@ def _seeded(settings: PlannerConfig, seed: int) -> PlannerConfig:
 
 def _trials(args: Args, trained: Run, index: int) -> list[Trials]:
     """Return the trials of each evaluation seed: shares of a named protocol, or one list from held-out episodes."""
+    for name, value in (("seeds", args.seeds), ("episodes", args.episodes)):
+        if value is not None and value < 1:
+            raise JepaflowError(f"--{name} is {value}. Give at least 1.")
     if args.protocol is not None:
         named = load_protocol(args.protocol)
         named = named.first(args.episodes) if args.episodes is not None else named

@@ -116,3 +116,13 @@ def test_every_solver_plans_with_a_real_model(
     folder = make_run(tmp_path / "a", two_room_store.path, tiny)
     solver = replace(SOLVER, kind=kind, parameters="displace")
     assert run(Args((folder,), episodes=2, budget=6, solver=solver, deadline="10s")) == 0
+
+
+@pytest.mark.parametrize("counts", [{"seeds": 0}, {"episodes": 0}, {"seeds": -1}])
+def test_an_evaluation_of_nothing_is_refused(
+    two_room_store: Store, tmp_path: Path, tiny: JEPAConfig, counts: dict[str, int]
+) -> None:
+    folder = make_run(tmp_path / "a", two_room_store.path, tiny)
+    for protocol in ("two_room_25", None):
+        with pytest.raises(JepaflowError, match="at least 1"):
+            run(Args((folder,), protocol=protocol, solver=SOLVER, **counts))
