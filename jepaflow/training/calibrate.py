@@ -28,7 +28,7 @@ def calibrate(model: JEPA, windows: Iterable[Window]) -> None:
         window = window.to(model.device)
         z = model.encode(window.pixels, window.proprio)
         history = model.config.history
-        model.predict(z[:, :history], window.blocks[:, :history])
+        model.predict(z[:, :history], window.blocks[:, : history + model.config.prefix - 1])
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.train()

@@ -60,6 +60,8 @@ class TrainConfig:
     """use observation.state as a second input"""
     action_change: bool = False
     """tell the model each action's change from the one before as well (for absolute joint targets)"""
+    prefix: int = 1
+    """model steps that the predictor imagines in one pass; more than 1 needs --loss.rollout over as many steps"""
     latent_dim: int | None = None
     """D; the preset's when not given"""
     steps: int = 2000
@@ -95,6 +97,11 @@ class TrainConfig:
                 raise JepaflowError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")
         if self.batch_size < 2:
             raise JepaflowError(f"--batch-size is {self.batch_size}; SIGReg and BatchNorm need at least 2.")
+        if not 1 <= self.prefix <= (self.loss.rollout_steps if self.loss.rollout else 1):
+            raise JepaflowError(
+                f"--prefix is {self.prefix}; it must be at least 1, and what lies beyond the next step is learned from "
+                "the rollout alone: give --loss.rollout and --loss.rollout-steps of at least as many."
+            )
         if self.keep < 2:
             raise JepaflowError(
                 f"--keep is {self.keep}; keep at least 2 checkpoints, so that one is whole while the next is written."

@@ -27,11 +27,12 @@ class ObjectiveConfig:
     """λ, weight of SIGReg (with the ×batch statistic: doubling the batch doubles it)"""
     directions: int = DIRECTIONS
     """random directions of SIGReg"""
+    subspaces: int = 1
+    """SIGReg inside so many orthogonal sub-spaces of the latent (Sub-JEPA) instead of the whole"""
     rollout: float = 0.0
     """weight of the open-loop rollout error"""
     rollout_steps: int = 1
     """model steps imagined after the history; windows grow by rollout_steps − 1 frames"""
-
     inverse: float = 0.0
     """weight of the inverse-dynamics error: which actions lie between two successive latents (Delta-JEPA, AD-WM)"""
     grounding: float = 0.0
@@ -41,8 +42,8 @@ class ObjectiveConfig:
         for name in ("sigreg", "rollout", "inverse", "grounding"):
             if getattr(self, name) < 0:
                 raise JepaflowError(f"--loss.{name} is {getattr(self, name):g}. Loss weights must not be negative.")
-        if self.rollout_steps < 1 or self.directions < 1:
-            raise JepaflowError("--loss.rollout-steps and --loss.directions must be at least 1.")
+        if self.rollout_steps < 1 or self.directions < 1 or self.subspaces < 1:
+            raise JepaflowError("--loss.rollout-steps, --loss.directions and --loss.subspaces must be at least 1.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def losses(model: JEPA, window: Window, config: ObjectiveConfig, generator: torc
     z = model.encode(window.pixels, window.proprio)
     forecast = model.predict(z[:, :history], window.blocks[:, :history])
     prediction = (forecast - z[:, 1 : history + 1]).square().mean()
-    gaussian = sigreg(z, generator, config.directions)
+    gaussian = sigreg(z, generator, config.directions, config.subspaces)
     imagined = torch.zeros((), device=z.device)
     if config.rollout:
         steps = z.shape[1] - history

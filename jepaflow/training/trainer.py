@@ -53,6 +53,7 @@ def model_config(config: TrainConfig, store: Store) -> JEPAConfig:
         block=config.block,
         history=config.history,
         action_change=config.action_change,
+        prefix=config.prefix,
         inverse=config.loss.inverse > 0,
         grounding=config.loss.grounding > 0,
         latent_dim=config.latent_dim or wanted.latent_dim,

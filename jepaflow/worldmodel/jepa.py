@@ -36,6 +36,8 @@ class JEPAConfig:
     """H: model steps that the predictor sees"""
     action_change: bool = False
     """give the predictor each action's change from the one before as well; absolute joint targets hardly differ otherwise"""
+    prefix: int = 1
+    """N: model steps that one pass of the predictor imagines from the history and the actions up to each; 1: step by step"""
     inverse: bool = False
     """carry an inverse-dynamics head, for a training that asks which actions lie between two latents"""
     grounding: bool = False
@@ -46,7 +48,7 @@ class JEPAConfig:
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "action_dim", "block", "history", "latent_dim", "projector_hidden"):
+        for name in ("image_size", "action_dim", "block", "history", "prefix", "latent_dim", "projector_hidden"):
             if getattr(self, name) < 1:
                 raise JepaflowError(f"The model's {name} is {getattr(self, name)}; it must be at least 1.")
         if not self.cameras:
@@ -101,7 +103,7 @@ class JEPA(nn.Module):
         self.projector = Projector(width, config.projector_hidden, dim)
         entries = config.block * config.action_dim * (2 if config.action_change else 1)
         self.action_encoder = ActionEncoder(entries, dim)
-        self.predictor = Predictor(dim, config.history, config.predictor)
+        self.predictor = Predictor(dim, config.history, config.predictor, config.prefix)
         self.pred_proj = Projector(dim, config.projector_hidden, dim)
         self.action_scaler = Scaler(config.action_dim)
         if config.action_change:
@@ -156,17 +158,18 @@ class JEPA(nn.Module):
         z: Tensor = self.projector(features)
         return z.float().view(batch, time, -1)
 
-    def predict(self, z: Float[Tensor, "B H D"], blocks: Float[Tensor, "B H K A"]) -> Float[Tensor, "B H D"]:
+    def predict(self, z: Float[Tensor, "B H D"], blocks: Float[Tensor, "B L K A"]) -> Float[Tensor, "B L D"]:
         """Forecast ``z`` one model step after each step of the history; causal, so every prefix is a forecast too.
 
         Args:
             z: latents, 1 ≤ H ≤ ``config.history``.
-            blocks: the K actions executed after each latent's frame, in dataset units.
+            blocks: the K actions executed after each latent's frame, in dataset units; up to ``config.prefix`` − 1
+                more of them (L > H) are forecast in the same pass.
         """
         actions = self.action_encoder(self.scale_blocks(blocks))
         raw = self.predictor(z, actions)
         forecast: Tensor = self.pred_proj(raw.flatten(0, 1))
-        return forecast.float().view(z.shape)
+        return forecast.float().view(raw.shape)
 
     def scale_blocks(self, blocks: Float[Tensor, "B H K A"]) -> Float[Tensor, "B H C"]:
         """Return what the predictor is told of action blocks: z-scores, and z-scored changes if the model takes them.
@@ -195,9 +198,9 @@ class JEPA(nn.Module):
         blocks = torch.cat([past, future], 1)
         first = z.shape[1]
         states = z
-        for step in range(future.shape[1]):
+        for step in range(0, future.shape[1], self.config.prefix):
             end = first + step
-            begin = max(0, end - window)
-            forecast = self.predict(states[:, begin:end], blocks[:, begin:end])[:, -1:]
+            begin, ahead = max(0, end - window), min(self.config.prefix, future.shape[1] - step)
+            forecast = self.predict(states[:, begin:end], blocks[:, begin : end + ahead - 1])[:, -ahead:]
             states = torch.cat([states, forecast], 1)
         return states[:, first:]

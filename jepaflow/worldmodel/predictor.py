@@ -3,6 +3,10 @@
 Every layer's shift, scale and gate come from the action embedding of the same time step (Peebles & Xie 2023) and start
 at zero, so an untrained predictor ignores the actions and passes its input on. Positions are learned and absolute:
 the number of frames of history is fixed by training, fewer are allowed, more are not.
+
+With ``prefix`` N > 1 it answers N steps in one pass (action-prefix prediction, Fast-LeWM, arXiv 2606.26217): behind the
+last latent stand N − 1 learned query tokens, each conditioned on its own step's actions, and the n-th sees the history
+and the actions up to its own. No forecast is fed back, so no error is either.
 """
 
 from dataclasses import dataclass
@@ -71,15 +75,24 @@ class AdaLNLayer(nn.Module):
 class Predictor(nn.Module):
     """Latents and action embeddings of up to ``history`` steps → the raw forecast after each step."""
 
-    def __init__(self, dim: int, history: int, config: PredictorConfig) -> None:
+    def __init__(self, dim: int, history: int, config: PredictorConfig, prefix: int = 1) -> None:
         super().__init__()
         self.position = nn.Parameter(torch.randn(1, history, dim))
+        self.queries = nn.Parameter(torch.randn(1, prefix - 1, dim)) if prefix > 1 else None
         self.layers = nn.ModuleList(AdaLNLayer(dim, config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, z: Float[Tensor, "B H D"], actions: Float[Tensor, "B H D"]) -> Float[Tensor, "B H D"]:
-        """Forecast causally: output t depends on latents and actions ≤ t."""
+    def forward(self, z: Float[Tensor, "B H D"], actions: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
+        """Forecast causally: output t depends on latents and actions ≤ t.
+
+        Args:
+            z: latents.
+            actions: embedded blocks; those beyond the latents (L > H, at most ``prefix`` − 1) go to query tokens.
+        """
         x = z + self.position[:, : z.shape[1]]
+        ahead = actions.shape[1] - z.shape[1]
+        if ahead and self.queries is not None:
+            x = torch.cat([x, self.queries[:, :ahead].expand(len(z), -1, -1)], 1)
         for layer in self.layers:
             x = layer(x, actions)
         out: Tensor = self.norm(x)

@@ -14,12 +14,15 @@ Under data parallelism the characteristic function is that of the global batch; 
 directions; the gradient is multiplied by the world size because data-parallel training averages gradients.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
+
+from jepaflow.common.errors import JepaflowError
 
 KNOTS, T_MAX, DIRECTIONS = 17, 3.0, 1024
 
@@ -81,15 +84,40 @@ def epps_pulley(h: Float[Tensor, "T B M"]) -> Float[Tensor, ""]:
     return result
 
 
-def sigreg(z: Float[Tensor, "B T D"], generator: torch.Generator, directions: int = DIRECTIONS) -> Float[Tensor, ""]:
+@cache
+def subspace_basis(dim: int, subspaces: int) -> Float[Tensor, "D D"]:
+    """Frozen random orthonormal basis whose columns, ``dim // subspaces`` at a time, span the sub-spaces of Sub-JEPA.
+
+    A pure function of the two sizes: nothing of it needs to be kept with a run.
+
+    Raises:
+        JepaflowError: when the latent cannot be shared out evenly.
+    """
+    if dim % subspaces:
+        raise JepaflowError(
+            f"A latent of {dim} numbers has no {subspaces} equal sub-spaces. Choose a divisor of {dim}."
+        )
+    basis: Tensor = torch.linalg.qr(torch.randn(dim, dim, generator=torch.Generator().manual_seed(subspaces)))[0]
+    return basis
+
+
+def sigreg(
+    z: Float[Tensor, "B T D"], generator: torch.Generator, directions: int = DIRECTIONS, subspaces: int = 1
+) -> Float[Tensor, ""]:
     """Distance of the batch of latents from an isotropic Gaussian, per time step.
 
     Args:
         z: latents.
         generator: draws the directions (on the CPU); give all ranks the same seed.
         directions: number of random unit directions.
+        subspaces: draw every direction inside one of so many frozen orthogonal sub-spaces, in turn (Sub-JEPA,
+            arXiv 2605.09241): how they depend on each other is then left to the data. 1: the whole latent.
     """
-    u = torch.randn(z.shape[-1], directions, generator=generator).to(z.device)
-    u = u / u.norm(dim=0, keepdim=True)
+    u = torch.randn(z.shape[-1], directions, generator=generator)
+    if subspaces > 1:
+        basis, size = subspace_basis(z.shape[-1], subspaces), z.shape[-1] // subspaces
+        inside = torch.arange(z.shape[-1])[:, None] // size == torch.arange(directions) % subspaces
+        u = basis @ (u * inside)
+    u = (u / u.norm(dim=0, keepdim=True)).to(z.device)
     with torch.autocast(z.device.type, enabled=False):
         return epps_pulley(z.float().transpose(0, 1) @ u)

@@ -128,3 +128,19 @@ def test_a_run_with_all_options_trains(tmp_path: Path) -> None:
     trainer = Trainer(config, tmp_path / "run")
     trainer.fit()
     assert trainer.step == 2 and float(trainer.model.change_scaler.std.min()) > 0
+
+
+def test_a_prefix_needs_the_rollout_that_teaches_it() -> None:
+    with pytest.raises(JepaflowError, match="give --loss"):
+        TrainConfig(prefix=3, loss=ObjectiveConfig(rollout=0.5, rollout_steps=2))
+    with pytest.raises(JepaflowError, match="--prefix is 0"):
+        TrainConfig(prefix=0)
+    assert TrainConfig(prefix=2, loss=ObjectiveConfig(rollout=0.5, rollout_steps=2)).frames == 5
+
+
+def test_a_prefix_predictor_learns_from_its_rollout() -> None:
+    model = JEPA(replace(TINY, prefix=2)).train()
+    config = ObjectiveConfig(rollout=1.0, rollout_steps=2, sigreg=0.0)
+    losses(model, window(), config, torch.Generator().manual_seed(0)).rollout.backward()
+    assert model.predictor.queries is not None and model.predictor.queries.grad is not None
+    assert model.predictor.queries.grad.abs().sum() > 0

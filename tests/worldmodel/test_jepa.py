@@ -1,6 +1,6 @@
 """The model: published parameter counts, causality, rollout against its definition, degenerate sizes first."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -65,6 +65,24 @@ def test_zero_steps_of_rollout_are_empty() -> None:
         0,
         6,
     )
+
+
+@pytest.mark.parametrize(("frames", "steps", "prefix"), [(1, 1, 1), (1, 1, 3), (2, 3, 3), (3, 7, 3), (2, 5, 9)])
+def test_a_prefix_predictor_imagines_its_prefix_in_one_pass(frames: int, steps: int, prefix: int) -> None:
+    torch.manual_seed(0)
+    model = awake(replace(TINY, prefix=prefix))
+    z, blocks = torch.randn(2, frames, 6), torch.randn(2, frames - 1 + steps, 3, 2)
+    imagined = model.rollout(z, blocks[:, : frames - 1], blocks[:, frames - 1 :])
+    assert imagined.shape == (2, steps, 6)
+    window, first = TINY.history, min(prefix, steps)
+    begin = max(0, frames - window)
+    once = model.predict(z[:, begin:], blocks[:, begin : frames - 1 + first])[:, -first:]
+    torch.testing.assert_close(imagined[:, :first], once)
+    later = blocks.clone()
+    later[:, -1] += 1.0  # the last block changes the last forecast alone
+    changed = model.rollout(z, later[:, : frames - 1], later[:, frames - 1 :])
+    torch.testing.assert_close(changed[:, :-1], imagined[:, :-1])
+    assert not torch.allclose(changed[:, -1], imagined[:, -1])
 
 
 def test_prediction_is_causal_and_hears_actions() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from jepaflow.worldmodel.sigreg import epps_pulley, sigreg
+from jepaflow.common.errors import JepaflowError
+from jepaflow.worldmodel.sigreg import epps_pulley, sigreg, subspace_basis
 
 
 def plain(h: torch.Tensor) -> torch.Tensor:
@@ -54,6 +55,24 @@ def test_directions_come_from_the_generator_alone() -> None:
     torch.randn(10)
     assert torch.equal(first, sigreg(z, torch.Generator().manual_seed(5)))
     assert not torch.equal(first, sigreg(z, torch.Generator().manual_seed(6)))
+
+
+def test_subspaces_ask_nothing_across_them() -> None:
+    basis = subspace_basis(16, 4)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(16), rtol=0, atol=1e-5)
+    generator, own = (
+        torch.Generator().manual_seed(0),
+        torch.randn(512, 1, 4, generator=torch.Generator().manual_seed(1)),
+    )
+    repeated = own.repeat(1, 1, 4) @ basis.T  # every sub-space holds the same four numbers
+    whole, apart = (sigreg(repeated, generator, 2048, count) for count in (1, 4))
+    assert apart < 2 < 5 < whole
+    assert sigreg(torch.zeros(512, 1, 16), generator, 64, 4) > 50  # a collapse is still seen
+
+
+def test_subspaces_must_share_the_latent_out() -> None:
+    with pytest.raises(JepaflowError, match="no 5 equal sub-spaces"):
+        sigreg(torch.zeros(2, 1, 16), torch.Generator(), 8, 5)
 
 
 def _rank(rank: int, port: int, z: torch.Tensor, out: "multiprocessing.Queue[tuple[int, float, list[float]]]") -> None:
