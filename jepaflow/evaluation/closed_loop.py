@@ -52,18 +52,29 @@ def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluatio
     Raises:
         JepaflowError: the run does not fit the world.
     """
-    entry = _world_of(run, trials.env)
+    entry = world_of(run, trials.env)
     config = run.model.config
     floors, ceilings = floors_and_ceiling(entry, trials, settings.control.seed, config.block)
-    policy, controller = _planner(run, entry, settings)
-    planner = _run(entry, config.image_size, policy, trials, f"plan ({run.path.name})")
-    planner = replace(planner, seconds_per_plan=controller.plan_seconds / max(1, controller.plans) / len(planner))
+    planner, controller = plan_trials(run, trials, settings)
     guess = UnguidedPolicy(controller.planner.parameterisation, config.block, settings.control.seed)
     floors["unguided"] = _run(entry, config.image_size, guess, trials, "unguided")
     return Evaluation(planner, trials.goals, floors, ceilings, trials.excluded, len(set(trials.episode.tolist())))
 
 
-def _world_of(run: Run, env: str) -> WorldEntry:
+def plan_trials(run: Run, trials: Trials, settings: PlannerConfig) -> tuple[Outcome, Controller]:
+    """Let a run's planner attempt the trials, without floors; also return the controller, which keeps count.
+
+    Raises:
+        JepaflowError: the run does not fit the world.
+    """
+    entry = world_of(run, trials.env)
+    policy, controller = planner_policy(run, entry, settings)
+    planner = _run(entry, run.model.config.image_size, policy, trials, f"plan ({run.path.name})")
+    seconds = controller.plan_seconds / max(1, controller.plans) / len(planner)
+    return replace(planner, seconds_per_plan=seconds), controller
+
+
+def world_of(run: Run, env: str) -> WorldEntry:
     """Return the world with the cameras that the run's store has.
 
     Raises:
@@ -76,7 +87,7 @@ def _world_of(run: Run, env: str) -> WorldEntry:
     return entry
 
 
-def _planner(run: Run, entry: WorldEntry, settings: PlannerConfig) -> tuple[PlannerPolicy, Controller]:
+def planner_policy(run: Run, entry: WorldEntry, settings: PlannerConfig) -> tuple[PlannerPolicy, Controller]:
     """Return the run's model as a policy."""
     config = run.model.config
     world = entry.make(config.image_size)
