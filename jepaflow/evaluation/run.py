@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32, UInt8
 
 from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
@@ -107,6 +107,22 @@ class PlannerPolicy:
             return self._controller.act(None)
         seen = [world.observation() for world in worlds]
         return self._controller.act(self._pictures(seen), _proprio(seen))
+
+    def look(
+        self, worlds: Sequence[World]
+    ) -> tuple[UInt8[np.ndarray, "n V S S 3"], Float32[np.ndarray, "n P"], Float32[np.ndarray, "n D"]]:
+        """Return what the controller would be shown of the worlds now: pictures and robot states, and their latents."""
+        seen = [world.observation() for world in worlds]
+        pictures, proprio = self._pictures(seen), _proprio(seen)
+        return pictures, proprio, self._controller.encode(pictures, proprio).cpu().numpy()
+
+    def dream(self, worlds: Sequence[World], steps: int) -> Float32[np.ndarray, "n T D"]:
+        """Return the latents of `steps` model steps that the controller foresees from what the worlds show now.
+
+        `begin` comes before it, and before anything else that follows (`Controller.dream`).
+        """
+        seen = [world.observation() for world in worlds]
+        return self._controller.dream(self._pictures(seen), _proprio(seen), steps).cpu().numpy()
 
     def _pictures(self, seen: list[dict[str, np.ndarray]]) -> np.ndarray:
         """Return the pictures (n, V, S, S, 3) of the model's views, in its order."""

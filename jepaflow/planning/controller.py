@@ -129,6 +129,22 @@ class Controller:
         assert self._block is not None
         return self._block[:, tick]
 
+    def dream(
+        self, pixels: UInt8[np.ndarray, "E V S S 3"], proprio: Float32[np.ndarray, "E P"] | None, steps: int
+    ) -> Float[Tensor, "E T D"]:
+        """Return the latents that the episode would have, as the first frames and the model alone foresee it.
+
+        The plan made there is imagined to its horizon, the next one is made at its imagined end, and so on. Call `reset`
+        before and after.
+
+        Args:
+            pixels: the first frames.
+            proprio: as in `act`.
+            steps: T, model steps to imagine.
+        """
+        self._thinker.see(pixels, proprio, None)
+        return self._thinker.dream(self._first_action(proprio), steps)
+
     def encode(
         self, pixels: UInt8[np.ndarray, "E V S S 3"], proprio: Float32[np.ndarray, "E P"] | None = None
     ) -> Float[Tensor, "E D"]:

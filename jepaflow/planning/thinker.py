@@ -108,9 +108,7 @@ class Thinker:
             committed: the blocks executed between the frames seen last and the plan.
             began: when the frames came in (`time.perf_counter()`); the deadline counts from there.
         """
-        entered, z = time.perf_counter(), torch.stack(self._latents, 1)
-        nothing = z.new_zeros((len(z), 0, self._model.config.block, start.shape[-1]))
-        past = torch.stack(self._executed, 1) if self._executed else nothing
+        entered, (z, past) = time.perf_counter(), self._history(start)
         ahead = torch.stack(list(committed), 1) if committed else None
         situation = Situation(z, past, start, self._goal, ahead)
         warm, proposals = None, [] if self._proposer is None else [self._proposer(situation)]
@@ -133,3 +131,31 @@ class Thinker:
             now - began,
         )
         return TimedPlan(found.params, step, forecast)
+
+    @torch.no_grad()
+    def dream(self, start: Float[Tensor, "E A"], steps: int) -> Float[Tensor, "E T D"]:
+        """Go on from what was seen last in imagination alone: plan, imagine the whole plan, plan on from its end.
+
+        The history is then an imagined one; `begin` before anything else is seen.
+
+        Args:
+            start: the action executed last.
+            steps: T, model steps to imagine.
+        """
+        dreamt: list[Float[Tensor, "E D"]] = []
+        while len(dreamt) < steps:
+            plan = self.plan(len(dreamt), start, (), time.perf_counter())
+            blocks = self._planner.parameterisation.decode(plan.params, start)
+            imagined = self._model.rollout(*self._history(start), blocks).unbind(1)
+            dreamt += imagined
+            self._latents = [*self._latents, *imagined][-self._model.config.history :]
+            self._executed = [*self._executed, *blocks.unbind(1)]
+            self._executed = self._executed[len(self._executed) - (len(self._latents) - 1) :]
+            start = blocks[:, -1, -1]
+        return torch.stack(dreamt[:steps], 1)
+
+    def _history(self, start: Float[Tensor, "E A"]) -> tuple[Float[Tensor, "E H D"], Float[Tensor, "E H-1 K A"]]:
+        """Return the latents in view and the blocks executed between them."""
+        z = torch.stack(self._latents, 1)
+        nothing = z.new_zeros((len(z), 0, self._model.config.block, start.shape[-1]))
+        return z, torch.stack(self._executed, 1) if self._executed else nothing

@@ -306,3 +306,25 @@ def test_goals_of_several_pictures_keep_out_and_a_prior() -> None:
     assert controller.act(frame((10, 10))).min() > 0.0
     assert len(prior) == 1
     assert prior[0].z.tolist() == [[[10.0, 10.0]]]
+
+
+@pytest.mark.parametrize("parameters", ["full", "displace"])
+def test_a_dream_is_what_happens_where_the_model_is_right(parameters: str) -> None:
+    model = Abacus(block=2, history=3)
+    solver = SolverConfig(samples=64, elites=8, iterations=4, horizon=3, parameters=parameters)
+    config = ControllerConfig(solver, execute=3, warm_start=False)
+    start, goal = np.zeros((1, 2), dtype=np.float32), frame((12, 3))
+    controller = Controller(model, BOX, config)
+    controller.reset(goal, start_action=start)
+    dreamt = controller.dream(frame((20, 10)), None, 7)[0].numpy()
+    assert dreamt.shape == (7, 2)
+    assert model.seen[-1][0].shape[1] == 3 and model.seen[-1][1].shape[1] == 2  # the imagined history is limited too
+    controller.reset(goal, start_action=start)
+    z, really = torch.tensor([[[20.0, 10.0]]]), []
+    model.encode = lambda pixels, proprio=None: z  # the frames of a world that is as the model says
+    for _ in range(7):
+        for _ in range(2):
+            z = z + torch.from_numpy(controller.act(frame((0, 0))))
+        really.append(z[0, 0].numpy())
+    assert np.allclose(dreamt, really, atol=1e-5)
+    assert not np.allclose(dreamt[0], dreamt[-1])
