@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from jepaflow.common.errors import JepaflowError
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.planning.cost import Cost, make_cost
 from jepaflow.planning.planner import Proposer
@@ -38,14 +39,24 @@ class PlannerConfig:
     """Candidates per source."""
     distance: Literal["latent", "temporal"] = "latent"
     """What a plan's distance to the goal is: mean squared latent difference, or the temporal-distance head's steps."""
+    rate: float | None = 8.0
+    """Rate limit: the largest change of an action from one control step to the next, in standard deviations of the
+    training data's (of a model that knows them: `jepaflow train --action-change`). The SO-101's own experts stay below 8
+    in 99.9 % of their steps. None: none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that lets nothing move."""
+        if self.rate is not None and not self.rate > 0.0:
+            raise JepaflowError(f"a rate limit of {self.rate:g} lets nothing move. Give a number above 0.")
 
 
-def run_space(run: Run, world: World) -> ActionSpace:
-    """Return the world's action box with the run's statistics."""
+def run_space(run: Run, world: World, rate: float | None = None) -> ActionSpace:
+    """Return the world's action box with the run's statistics; `rate` as in `PlannerConfig`."""
     low, high = (torch.from_numpy(bound) for bound in action_bounds(world))
     scaler = run.model.action_scaler
     change = run.model.change_scaler.std.cpu() if run.model.config.action_change else None
-    return ActionSpace.from_bounds(low, high, scaler.mean.cpu(), scaler.std.cpu(), change=change)
+    limit = None if rate is None or change is None else rate * change
+    return ActionSpace.from_bounds(low, high, scaler.mean.cpu(), scaler.std.cpu(), limit, change)
 
 
 def make_controller(run: Run, world: World, config: PlannerConfig) -> Controller:
@@ -54,7 +65,7 @@ def make_controller(run: Run, world: World, config: PlannerConfig) -> Controller
     Raises:
         JepaflowError: the run has no heads, or no training episodes at hand, and the configuration asks for them.
     """
-    space, control = run_space(run, world), config.control
+    space, control = run_space(run, world, config.rate), config.control
     solver = control.solver
     parameterisation = make_parameterisation(
         solver.parameters, space.to(run.model.device), run.model.config.block, solver.knots
