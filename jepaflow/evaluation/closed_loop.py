@@ -3,7 +3,8 @@
 The trials come from the run's validation split or from a named protocol, so no start or goal was trained on. Several
 runs (training seeds of one setting) or evaluation seeds are pooled: their trials are added up.
 
-The floor *unguided* is the planner without a model: one draw from its first Gaussian, executed in the same way.
+The floor *unguided* is the planner without a model: one draw from its first Gaussian, executed in the same way. Where a
+run has a behaviour clone of its size (`jepaflow heads RUN --clone`), that is a floor too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row
 from jepaflow.data.store import Store
+from jepaflow.evaluation.clone import ClonePolicy
 from jepaflow.evaluation.outcome import Outcome, pooled
 from jepaflow.evaluation.planner import PlannerConfig, make_controller
 from jepaflow.evaluation.run import PlannerPolicy, Policy, UnguidedPolicy, floors_and_ceiling, run_trials
@@ -24,6 +26,7 @@ from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.controller import Controller
 from jepaflow.sims.registry import WorldEntry, WorldOptions, find_world
 from jepaflow.training.checkpoint import Run
+from jepaflow.training.cloning import has_clone, load_clone
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluatio
     planner, controller = plan_trials(run, trials, settings)
     guess = UnguidedPolicy(controller.planner.parameterisation, config.block, settings.control.seed)
     floors["unguided"] = _run(entry, config.image_size, guess, trials, "unguided")
+    if has_clone(run.path):
+        clone = ClonePolicy(entry, load_clone(run.path), views_of(run, entry))
+        floors["clone"] = _run(entry, config.image_size, clone, trials, "behaviour clone")
     return Evaluation(planner, trials.goals, floors, ceilings, trials.excluded, len(set(trials.episode.tolist())))
 
 
@@ -90,10 +96,14 @@ def world_of(run: Run, env: str) -> WorldEntry:
 def planner_policy(run: Run, entry: WorldEntry, settings: PlannerConfig) -> tuple[PlannerPolicy, Controller]:
     """Return the run's model as a policy."""
     config = run.model.config
-    world = entry.make(config.image_size)
-    controller = make_controller(run, world, settings)
-    views = ["pixels" if name == world.cameras[0] else name for name in config.cameras]
-    return PlannerPolicy(entry, config.image_size, controller, views), controller
+    controller = make_controller(run, entry.make(config.image_size), settings)
+    return PlannerPolicy(entry, config.image_size, controller, views_of(run, entry)), controller
+
+
+def views_of(run: Run, entry: WorldEntry) -> list[str]:
+    """Return the observation's keys of the model's cameras, in its order."""
+    first = entry.make(run.model.config.image_size).cameras[0]
+    return ["pixels" if name == first else name for name in run.model.config.cameras]
 
 
 def _run(entry: WorldEntry, image_size: int, policy: Policy, trials: Trials, phase: str) -> Outcome:

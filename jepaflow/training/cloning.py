@@ -251,6 +251,11 @@ def save_clone(folder: Path, clone: Clone) -> None:
         save_file(tensors, temporary, {"jepaflow_clone": json.dumps(about)})
 
 
+def has_clone(folder: Path) -> bool:
+    """Return whether a run has a behaviour clone."""
+    return (Path(folder) / "clone.safetensors").is_file()
+
+
 def load_clone(folder: Path, device: str | torch.device = "cpu") -> Clone:
     """Load the clone of a run, in eval mode.
 

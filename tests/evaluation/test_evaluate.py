@@ -13,6 +13,8 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.data.store import Store
 from jepaflow.planning.config import SolverConfig
 from jepaflow.training.checkpoint import save_checkpoint
+from jepaflow.training.cloning import Clone, save_clone
+from jepaflow.worldmodel.inverse import InverseConfig
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
 from jepaflow.worldmodel.presets import PRESETS
 
@@ -126,3 +128,16 @@ def test_an_evaluation_of_nothing_is_refused(
     for protocol in ("two_room_25", None):
         with pytest.raises(JepaflowError, match="at least 1"):
             run(Args((folder,), protocol=protocol, solver=SOLVER, **counts))
+
+
+@pytest.mark.parametrize("proprio", [0, 2])
+def test_a_behaviour_clone_is_a_floor_where_there_is_one(
+    two_room_store: Store, tmp_path: Path, tiny: JEPAConfig, proprio: int
+) -> None:
+    config, figures = replace(tiny, proprio_dim=proprio), tmp_path / "figures.json"
+    folder = make_run(tmp_path / "a", two_room_store.path, config)
+    sizes = InverseConfig(config.latent_dim, 2, config.block, horizon=1, change=True, hidden=8)
+    save_clone(folder, Clone(config, sizes).eval())
+    assert run(Args((folder,), episodes=2, budget=6, solver=SOLVER, json=figures)) == 0
+    first = json.loads(figures.read_text())["rows"][0]
+    assert 0.0 <= first["floors"]["clone"] <= 1.0
