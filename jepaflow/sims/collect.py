@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ import numpy as np
 
 from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
-from jepaflow.common.files import read_json, write_json
-from jepaflow.data.writer import STAGING, DatasetWriter, has_begun, stage_episode
+from jepaflow.data.writer import DatasetWriter
+from jepaflow.sims.record import EpisodeRecorder, Recording, claim_folder, features, finished_episodes
 from jepaflow.sims.registry import World, WorldEntry, WorldOptions, find_world
+
+__all__ = ["CollectConfig", "Recording", "collect", "features", "record_episode"]
 
 RECORD = "meta/collect.json"
 """What the dataset was collected with, so that a rerun continues only the same collection."""
@@ -102,18 +105,6 @@ class CollectConfig:
         }
 
 
-@dataclass(frozen=True)
-class Recording:
-    """One episode in memory."""
-
-    rows: dict[str, np.ndarray]
-    """Features without pictures by key, each (T, ...)."""
-    pictures: dict[str, np.ndarray]
-    """Per camera, by its short name: (T, S, S, 3) uint8."""
-    task: str
-    behaviour: str
-
-
 def record_episode(entry: WorldEntry, world: World, config: CollectConfig, index: int, look: bool = True) -> Recording:
     """Run episode `index` of a collection; without `look`, of the same episode the actions and states alone."""
     rng = np.random.default_rng([config.seed, index])
@@ -125,64 +116,14 @@ def record_episode(entry: WorldEntry, world: World, config: CollectConfig, index
     length = int(rng.integers(low, high + 1))
     if hasattr(behaviour, "done") and config.steps is None and name in ("expert", "failures"):
         length = entry.longest
-    watch = entry.events(world) if entry.events is not None else None
-    seen: list[dict[str, np.ndarray]] = []
-    actions: list[np.ndarray] = []
-    states: list[np.ndarray] = []
-    events: list[int] = []
-    ending = AFTER
-    while len(actions) < length and ending > 0:
-        events.append(watch(getattr(behaviour, "phase", "")) if watch is not None else 0)
+    recorder, ending = EpisodeRecorder(entry, world), AFTER
+    while len(recorder) < length and ending > 0:
+        recorder.watch(getattr(behaviour, "phase", ""))
         action = behaviour.act()  # may draw a new target, which belongs to the state of this very row
-        if look:
-            seen.append(world.observation())
-        states.append(world.get_state())
-        actions.append(action)
+        recorder.take(action, world.observation() if look else None)
         world.advance(action)
         ending -= bool(getattr(behaviour, "done", False))
-    rows = {
-        "action": np.stack(actions).astype(np.float32),
-        "observation.environment_state": np.stack(states).astype(np.float32),
-    }
-    if look:
-        rows["observation.state"] = np.stack([observation["state"] for observation in seen]).astype(np.float32)
-    if watch is not None:
-        rows["event"] = np.array(events, dtype=np.int64)
-    if len(entry.behaviours) > 1:
-        rows["behaviour"] = np.full(len(actions), list(entry.behaviours).index(name), dtype=np.int64)
-    keys = ("pixels", *world.cameras[1:])
-    pictures = {
-        camera: np.stack([observation[key] for observation in seen])
-        for camera, key in zip(world.cameras, keys, strict=True)
-        if look
-    }
-    return Recording(rows, pictures, world.task, name)
-
-
-def features(entry: WorldEntry, world: World) -> dict[str, dict[str, Any]]:
-    """Return the dataset's features in LeRobot's form."""
-
-    def numbers(names: tuple[str, ...], unit: str) -> dict[str, Any]:
-        return {"dtype": "float32", "shape": [len(names)], "names": list(names), "unit": unit}
-
-    def words(name: str, labels: list[str]) -> dict[str, Any]:
-        return {"dtype": "int64", "shape": [1], "names": [name], "labels": labels}
-
-    picture = {
-        "dtype": "video",
-        "shape": [world.image_size, world.image_size, 3],
-        "names": ["height", "width", "channels"],
-    }
-    found = {
-        "action": numbers(entry.action_names, entry.action_unit),
-        "observation.state": numbers(entry.proprio_names, entry.proprio_unit or entry.state_unit),
-        "observation.environment_state": numbers(world.state_names, entry.state_unit),
-    }
-    if entry.events is not None:
-        found["event"] = words("event", list(entry.event_labels))
-    if len(entry.behaviours) > 1:
-        found["behaviour"] = words("behaviour", list(entry.behaviours))
-    return found | {f"observation.images.{camera}": picture for camera in world.cameras}
+    return recorder.recording(name, list(entry.behaviours).index(name), world.task)
 
 
 def collect(root: Path, config: CollectConfig) -> tuple[int, int]:
@@ -196,8 +137,8 @@ def collect(root: Path, config: CollectConfig) -> tuple[int, int]:
     settings = config.settings()
     if (backend := getattr(world, "backend", None)) is not None:
         settings["renderer"] = backend  # pictures of two renderers must not be mixed
-    begun = _check_folder(root, settings)
-    if (finished := _finished_episodes(root)) >= config.episodes:
+    begun = claim_folder(root, RECORD, settings, "jepaflow collect", partial(_renewed, config))
+    if (finished := finished_episodes(root)) >= config.episodes:
         return finished, 0
     if begun:
         writer = DatasetWriter.resume(root)
@@ -249,39 +190,11 @@ def _prepare(root: Path, config: CollectConfig) -> None:
 
 
 def _record(index: int) -> None:
-    episode = record_episode(_job["entry"], _job["world"], _job["config"], index)
-    pictures = {f"observation.images.{camera}": frames for camera, frames in episode.pictures.items()}
-    stage_episode(_job["root"], index, episode.rows, pictures, episode.task)
+    record_episode(_job["entry"], _job["world"], _job["config"], index).stage(_job["root"], index)
 
 
-def _check_folder(root: Path, settings: dict[str, Any]) -> bool:
-    """Claim `root` for this collection; return whether the same settings have begun a dataset in it."""
-    record = root / RECORD
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        if not record.exists():
-            raise JepaflowError(
-                f"{root} is not empty and was not made by `jepaflow collect`. Choose another --output-dir."
-            )
-        before = read_json(record)
-        steps = find_world(settings["env"]).steps
-        if settings["steps"] is None and before.get("steps") == list(steps) and "cameras" not in before:
-            before = {**before, "steps": None}  # an older record, which wrote the world's range where none was given
-        changed = [
-            f"{key} {before[key]} -> {value}" for key, value in settings.items() if before.get(key, value) != value
-        ]
-        if changed:
-            raise JepaflowError(
-                f"{root} was collected with other settings ({', '.join(changed)}). "
-                "Use those or choose another --output-dir."
-            )
-        return has_begun(root)
-    write_json(record, settings)  # before the writer: whatever happens next, a rerun knows whose folder this is
-    return False
-
-
-def _finished_episodes(root: Path) -> int:
-    """Return how many episodes the finished dataset in `root` has; 0 where there is none or it is being extended."""
-    info = root / "meta" / "info.json"
-    if (root / STAGING).exists() or not info.exists():
-        return 0
-    return int(read_json(info)["total_episodes"])
+def _renewed(config: CollectConfig, before: dict[str, Any]) -> dict[str, Any]:
+    """Return an older record, which wrote the world's range of lengths where none was given, in today's form."""
+    if config.steps is None and "cameras" not in before and before.get("steps") == list(find_world(config.env).steps):
+        return {**before, "steps": None}
+    return before
