@@ -16,12 +16,15 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import write_results
 from jepaflow.data.store import Store
 from jepaflow.evaluation.closed_loop import Evaluation, evaluate_run, pool, result_rows
+from jepaflow.evaluation.foresight import skill_sentence, summarise_foresight
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.outcome import Outcome
 from jepaflow.evaluation.picture import draw_paths
 from jepaflow.evaluation.planner import PlannerConfig
 from jepaflow.evaluation.protocol import ProtocolConfig
 from jepaflow.evaluation.run import already_solved
+from jepaflow.evaluation.strip import gather_strips
+from jepaflow.evaluation.strip_picture import check_strip, draw_strips
 from jepaflow.evaluation.trials import Trials, held_out_trials
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import ControllerConfig
@@ -72,6 +75,10 @@ class Args:
     """auto, cpu or cuda."""
     picture: Path | None = None
     """Draw the first trials' paths into this PNG."""
+    strip: Path | None = None
+    """Draw goal, imagined and real pictures of the first run's and seed's first trials: a .png, or a film (.mp4)."""
+    strip_trials: int = 3
+    """How many trials; one that failed is among them if any did, and one that succeeded."""
     name: str | None = None
     """Name of the rows in the JSON, e.g. plan/push_25/icem."""
     keep: bool = False
@@ -84,13 +91,18 @@ def run(args: Args) -> int:
     """Run the command; 0 when the evaluation was made, whatever it says."""
     if not args.runs:
         raise JepaflowError("there is no run to evaluate. Name at least one run folder.")
+    if args.strip is not None:
+        check_strip(args.strip, args.strip_trials)
     control = ControllerConfig(args.solver, args.cost, args.execute, deadline=_seconds(args.deadline))
     settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance)
     evaluations, trials = [], None
     for i, folder in enumerate(args.runs):
         trained = load_run(folder, args.device)
         for j, trials in enumerate(_trials(args, trained, i)):
-            evaluations.append(evaluate_run(trained, trials, _seeded(settings, args.seed + i + j)))
+            seeded = _seeded(settings, args.seed + i + j)
+            evaluations.append(evaluate_run(trained, trials, seeded))
+            if args.strip is not None and len(evaluations) == 1:
+                _strip(args, trained, trials, evaluations[0], seeded)
     assert trials is not None
     evaluation = pool(evaluations)
     _show(evaluation, trials)
@@ -102,6 +114,15 @@ def run(args: Args) -> int:
         write_results(args.json, command, result_rows(evaluation, args.name or _name(args, trials), trials), args.keep)
         console.print(f"Figures: {args.json}")
     return 0
+
+
+def _strip(args: Args, trained: Run, trials: Trials, evaluation: Evaluation, settings: PlannerConfig) -> None:
+    """Draw what was imagined beside what came."""
+    assert args.strip is not None
+    smooth = args.strip.suffix.lower() == ".mp4"
+    strips = gather_strips(trained, trials, evaluation.planner, settings, args.strip_trials, smooth)
+    draw_strips(args.strip, strips)
+    console.print(f"Goal, imagined and real: {args.strip}. {strips.chosen} {strips.missing}")
 
 
 def _seeded(settings: PlannerConfig, seed: int) -> PlannerConfig:
@@ -166,6 +187,7 @@ def _show(evaluation: Evaluation, trials: Trials) -> None:
         f"{evaluation.already_solved} already solved starts were excluded. "
         f"{1000 * planner.seconds_per_plan:.0f} ms per plan and world."
     )
+    console.print(skill_sentence(summarise_foresight(evaluation.foresight)))
 
 
 def _cells(outcome: Outcome) -> tuple[str, ...]:

@@ -73,14 +73,18 @@ def lay_out(view: EpisodeView, aspects: list[float]) -> Layout:
 
 
 @contextmanager
-def open_film(path: Path) -> Iterator[Film]:
+def open_film(path: Path, speed: float = 1.0) -> Iterator[Film]:
     """Yield a film to add episodes to; the file appears when the block ends well.
+
+    Args:
+        path: the file.
+        speed: of what is shown, in units of the real one; the times written stay the episodes'.
 
     Raises:
         JepaflowError: nothing was added, or the file cannot be written.
     """
     with atomic_path(path) as temporary:
-        film = Film(temporary)
+        film = Film(temporary, speed)
         try:
             yield film
             film.finish()
@@ -91,8 +95,8 @@ def open_film(path: Path) -> Iterator[Film]:
 class Film:
     """An mp4 that grows episode by episode; `open_film` makes one."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, speed: float = 1.0) -> None:
+        self.path, self._speed = path, speed
         self._layout: Layout | None = None
         self._container: Any = None
         self._stream: Any = None
@@ -113,7 +117,7 @@ class Film:
             raise JepaflowError(f"episode {view.index} of {view.source} has no pictures. Choose another one.")
         if self._layout is None:
             self._layout = lay_out(view, [_aspect(view, camera) for camera in view.cameras])
-            self._open(self._layout, view.fps)
+            self._open(self._layout, self._speed * view.fps)
         layout = self._layout
         canvas = _background(view, layout)
         plate = TracePlate(view, layout.width)
@@ -122,7 +126,7 @@ class Film:
         shown = Fraction(0)
         for number in range(view.length):
             frames = [next(stream, None) for stream in streams]
-            before, shown = round(shown), shown + self._rate / frame_rate(view.fps)
+            before, shown = round(shown), shown + self._rate / frame_rate(self._speed * view.fps)
             if round(shown) == before:
                 continue  # an episode of a higher rate than the film's
             for frame, (top, left, height, width) in zip(frames, layout.cells, strict=False):
