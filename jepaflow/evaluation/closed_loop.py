@@ -4,7 +4,8 @@ The trials come from the run's validation split or from a named protocol, so no 
 runs (training seeds of one setting) or evaluation seeds are pooled: their trials are added up.
 
 The floor *unguided* is the planner without a model: one draw from its first Gaussian, executed in the same way. Where a
-run has a behaviour clone of its size (`jepaflow heads RUN --clone`), that is a floor too.
+run has a behaviour clone of its size (`jepaflow heads RUN --clone`), that is a floor too. How well the model foretold
+what its planner did is measured on the same trials (`foresight`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row
 from jepaflow.data.store import Store
 from jepaflow.evaluation.clone import ClonePolicy
+from jepaflow.evaluation.foresight import Foresight, own_foresight, skill_rows
 from jepaflow.evaluation.outcome import Outcome, pooled
 from jepaflow.evaluation.planner import PlannerConfig, make_controller
 from jepaflow.evaluation.run import PlannerPolicy, Policy, UnguidedPolicy, floors_and_ceiling, run_trials
@@ -42,6 +44,8 @@ class Evaluation:
     held_out: int
     """Held-out episodes that the starts come from."""
     runs: int = 1
+    foresight: tuple[Foresight, ...] = ()
+    """How well the model foretold its planner's trials; empty where they are too short."""
 
 
 def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluation:
@@ -64,16 +68,26 @@ def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluatio
     if has_clone(run.path):
         clone = ClonePolicy(entry, load_clone(run.path), views_of(run, entry))
         floors["clone"] = _run(entry, config.image_size, clone, trials, "behaviour clone")
-    return Evaluation(planner, trials.goals, floors, ceilings, trials.excluded, len(set(trials.episode.tolist())))
+    foresight = own_foresight(run.model, controller, str(run.path), trials.starts, trials.goals)
+    return Evaluation(
+        planner,
+        trials.goals,
+        floors,
+        ceilings,
+        trials.excluded,
+        len(set(trials.episode.tolist())),
+        foresight=() if foresight is None else (foresight,),
+    )
 
 
 def plan_trials(run: Run, trials: Trials, settings: PlannerConfig) -> tuple[Outcome, Controller]:
-    """Let a run's planner attempt the trials, without floors; also return the controller, which keeps count.
+    """Let a run's planner attempt the trials, without floors; also return the controller, which keeps count and remembers.
 
     Raises:
         JepaflowError: the run does not fit the world.
     """
     entry = world_of(run, trials.env)
+    settings = replace(settings, control=replace(settings.control, remember=True))
     policy, controller = planner_policy(run, entry, settings)
     planner = _run(entry, run.model.config.image_size, policy, trials, f"plan ({run.path.name})")
     seconds = controller.plan_seconds / max(1, controller.plans) / len(planner)
@@ -135,15 +149,17 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
         sum(e.already_solved for e in evaluations),
         max(e.held_out for e in evaluations),
         len(evaluations),
+        tuple(one for e in evaluations for one in e.foresight),
     )
 
 
 def result_rows(evaluation: Evaluation, name: str, trials: Trials) -> list[Row]:
-    """Return the figures in the results' shape: ever within the budget, and at its end.
+    """Return the figures in the results' shape: ever within the budget, at its end, forecast skill under the planner.
 
     Args:
         evaluation: what came out.
-        name: `two_room/success@25` gives that and `two_room/success_end@25`; `plan/push_25/cem` gives that and `..._end`.
+        name: `two_room/success@25` gives that and `two_room/success_end@25`; `plan/push_25/cem` gives that and `..._end`;
+            either is followed by `<name>_skill@1` and `<name>_skill@5`.
         trials: what it was run on.
     """
     note = (
@@ -168,4 +184,4 @@ def result_rows(evaluation: Evaluation, name: str, trials: Trials) -> list[Row]:
                 note=note,
             )
         )
-    return rows
+    return rows + skill_rows(evaluation.foresight, name)

@@ -103,9 +103,12 @@ class PlannerPolicy:
 
     def act(self, step: int, worlds: Sequence[World]) -> Float[np.ndarray, "n A"]:
         """Return the plan's next actions."""
-        if not self._controller.looks_next:
+        return self.decide([world.observation() for world in worlds] if self._controller.looks_next else None)
+
+    def decide(self, seen: list[dict[str, np.ndarray]] | None) -> Float[np.ndarray, "n A"]:
+        """Return the next actions, given what the worlds show now; None where the controller does not look."""
+        if seen is None or not self._controller.looks_next:
             return self._controller.act(None)
-        seen = [world.observation() for world in worlds]
         return self._controller.act(self._pictures(seen), _proprio(seen))
 
     def look(

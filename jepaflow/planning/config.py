@@ -92,6 +92,8 @@ class ControllerConfig:
     surprise: float | None = None
     """Plan anew, whatever is left of the plan, when a block's forecast missed the latent by more than this mean squared
     error in any environment (see `surprise_threshold`). None: forecasts are not compared."""
+    remember: bool = False
+    """Keep every latent seen and every block executed in an episode (`Controller.memory`), to judge forecasts afterwards."""
     asynchronous: bool = False
     """Plan in a background thread: `act` never waits for the model. Until the first plan is ready nothing is done."""
 

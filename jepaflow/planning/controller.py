@@ -70,6 +70,19 @@ class Controller:
         """Return the mean squared error of each executed block's forecast in this episode (if `surprise` is set)."""
         return self._thinker.forecast_errors
 
+    @property
+    def memory(self) -> tuple[Float[Tensor, "E T D"], Float[Tensor, "E T K A"]]:
+        """Return what this episode was, one model step apart: the latents of the frames seen, the block executed after each.
+
+        Raises:
+            JepaflowError: the configuration does not ask to remember, or nothing was seen yet.
+        """
+        if self._background is not None:
+            self._background.settle()
+        if not self._thinker.done:
+            raise JepaflowError("this controller remembers nothing. Set `remember` in its configuration, and act.")
+        return torch.stack(self._thinker.seen, 1), torch.stack(self._thinker.done, 1)
+
     def reset(
         self,
         goal: UInt8[np.ndarray, "E V S S 3"] | Goal,

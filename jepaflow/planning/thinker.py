@@ -51,6 +51,9 @@ class Thinker:
         """Begin the history anew: what is seen next does not follow what was seen last."""
         self._latents: list[Float[Tensor, "E D"]] = []
         self._executed: list[Float[Tensor, "E K A"]] = []
+        self.seen: list[Float[Tensor, "E D"]] = []
+        self.done: list[Float[Tensor, "E K A"]] = []
+        """All latents and blocks since the history began, if the configuration asks to remember them."""
 
     @torch.no_grad()
     def encode(
@@ -82,6 +85,8 @@ class Thinker:
         z = self.encode(pixels, proprio)
         self._latents = [*self._latents, z][-self._model.config.history :]
         self._executed = self._executed[len(self._executed) - (len(self._latents) - 1) :]
+        if self._config.remember:
+            self.seen.append(z)
         if expected is None or self._config.surprise is None:
             return False
         error = (z - expected).square().mean(-1)
@@ -91,6 +96,8 @@ class Thinker:
     def did(self, block: Float[Tensor, "E K A"]) -> None:
         """Take note of the block executed after the frames seen last."""
         self._executed.append(block)
+        if self._config.remember:
+            self.done.append(block)
 
     @torch.no_grad()
     def plan(
