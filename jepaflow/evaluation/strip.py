@@ -36,13 +36,13 @@ QUERIES = 16
 
 @dataclass(frozen=True)
 class Imagined:
-    """What was foreseen in one trial, at each of T + 1 looks; the first is what was really seen."""
+    """What was foreseen in one trial, at each of J looks; the first is what was really seen."""
 
-    frames: UInt8[np.ndarray, "T+1 S S 3"]
+    frames: UInt8[np.ndarray, "J S S 3"]
     """The recorded frames nearest to the imagined latents."""
-    error: Float[np.ndarray, " T+1"]
+    error: Float[np.ndarray, " J"]
     """Distance of the imagined latents from the real ones; 1: as two recorded frames drawn at random. 0 at the first."""
-    gap: Float[np.ndarray, " T+1"]
+    gap: Float[np.ndarray, " J"]
     """Distance of the imagined latents from those of the frames shown, in the same unit."""
 
 
@@ -139,7 +139,7 @@ def _put(worlds: list[World], states: np.ndarray, goals: np.ndarray | None = Non
 
 def _replay(
     policy: PlannerPolicy, worlds: list[World], states: np.ndarray, goals: np.ndarray, block: int, smooth: bool
-) -> tuple[UInt8[np.ndarray, "m L S S 3"], Float32[np.ndarray, "m T+1 D"]]:
+) -> tuple[UInt8[np.ndarray, "m L S S 3"], Float32[np.ndarray, "m J D"]]:
     """Return what the first camera saw after each control step, and the latents of the looks."""
     frames, latents = [], []
     for step in range(states.shape[1]):
@@ -155,7 +155,7 @@ def _replay(
 def _imagined(
     run: Run, entry: WorldEntry, policy: PlannerPolicy, trials: Trials, chosen: np.ndarray, seen: np.ndarray
 ) -> tuple[list[Imagined], str]:
-    """Return what was foreseen in the chosen trials, whose looks' latents were `seen` (m, T + 1, D), or why nothing is."""
+    """Return what was foreseen in the chosen trials, whose looks' latents were `seen` (m, J, D), or why nothing is."""
     try:
         memory = cached_latents(run)[0]
     except JepaflowError as error:

@@ -180,11 +180,10 @@ def _view(trial: Strip, strips: Strips, slower: int) -> EpisodeView:
         yield from pictures[camera] if numbers is None else pictures[camera][numbers]
 
     speed = "" if slower == 1 else f" ({slower} times slower than real)"
-    text = f"{outcome_words(trial, strips)[0]}{speed}. {strips.missing}"
+    text = f"Trial {trial.number}: {outcome_words(trial, strips)[0]}{speed}. {strips.missing}"
     turns = np.flatnonzero(np.diff(trial.reached.astype(int))) + 1
     events = tuple(Event(int(t), "goal reached" if trial.reached[t] else "goal left") for t in turns)
-    source = f"{strips.title}: trial"
     return EpisodeView(
-        source, trial.number, length, strips.fps, text[:1].upper() + text[1:], tuple(pictures), stream, tuple(traces),
+        strips.title, trial.number, length, strips.fps, text, tuple(pictures), stream, tuple(traces),
         events=events, eventful=True,
     )  # fmt: skip
