@@ -88,6 +88,8 @@ class TrainConfig:
     """auto, bf16 or float32; auto takes bf16 where the processor multiplies it natively"""
     device: str = "auto"
     """auto, cpu or cuda"""
+    init: Path | None = None
+    """begin from this run's weights and scalers (its newest checkpoint), not from random ones"""
 
     def __post_init__(self) -> None:
         if self.seed < 0:

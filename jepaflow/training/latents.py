@@ -55,10 +55,10 @@ class Latents:
         return found
 
 
-def weights_digest(run: Run) -> str:
-    """Hash of the weights of the checkpoint that ``run`` holds."""
+def weights_digest(model: JEPA) -> str:
+    """Hash of a model's weights, its scalers and statistics included."""
     digest = hashlib.sha256()
-    for name, value in sorted(run.model.state_dict().items()):
+    for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -119,7 +119,7 @@ def cached_latents(run: Run, dataset: tuple[Path, ...] = ()) -> tuple[Latents, L
     """
     train, val = open_corpora(run, dataset)
     cameras = run.model.config.cameras
-    marks = [weights_digest(run), corpus_digest(train, cameras), corpus_digest(val, cameras)]
+    marks = [weights_digest(run.model), corpus_digest(train, cameras), corpus_digest(val, cameras)]
     key = hashlib.sha256("".join(marks).encode()).hexdigest()[:16]
     path = run.path / "latents" / f"{run.step:06d}-{key}.safetensors"
     tensors = _read(path, len(train), len(val))

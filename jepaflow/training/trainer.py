@@ -27,6 +27,7 @@ from jepaflow.training.checkpoint import restore_newest, save_checkpoint
 from jepaflow.training.config import DatasetConfig, OptimConfig, TrainConfig
 from jepaflow.training.device import choose_device, choose_precision
 from jepaflow.training.health import health
+from jepaflow.training.initial import begin_from, inherited
 from jepaflow.training.log import TrainingLog
 from jepaflow.training.objective import Losses, ObjectiveConfig, losses
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig, Scaler
@@ -195,6 +196,20 @@ class Trainer:
         self.step = restore_newest(self.run, self.model, self.optimizer)
         return self.step
 
+    def begin(self, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Take the weights that the configuration names, if it does; returns what ``data.json`` must remember of them.
+
+        Args:
+            before: what it remembers already, when a run is begun for the second time.
+
+        Raises:
+            JepaflowError: as `begin_from`.
+        """
+        if self.config.init is None:
+            return []
+        held_out = [store.fingerprint(e) for store, split in zip(self.stores, self.splits) for e in split.val]
+        return [begin_from(self.model, self.config.init, held_out, before)]
+
     def save(self) -> Path:
         """Save a checkpoint of the present step."""
         return save_checkpoint(self.run, self.step, self.model, self.optimizer, self.config.keep)
@@ -273,6 +288,7 @@ def _saved(config: TrainConfig) -> dict[str, Any]:
     values = asdict(config)
     values["dataset"]["path"] = [str(Path(p).resolve()) for p in config.dataset.path]
     values["cameras"] = list(config.cameras)
+    values["init"] = None if config.init is None else str(config.init.resolve())
     return values
 
 
@@ -295,11 +311,13 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> Trainer:
         raise JepaflowError(
             f"The stores of {run} have changed since it began: its split of episodes no longer fits. Train a new run."
         )
+    step = trainer.resume() if resume else 0
+    record: list[dict[str, Any]] = [_data_record(store, s.train) for store, s in zip(trainer.stores, trainer.splits)]
+    record += inherited(run) if step else trainer.begin(inherited(run) if resume else [])
     write_json(run / "split.json", split)
-    write_json(run / "data.json", [_data_record(store, s.train) for store, s in zip(trainer.stores, trainer.splits)])
+    write_json(run / "data.json", record)
     write_json(saved_path, _saved(config))
     if resume:
-        step = trainer.resume()
         console.print(
             f"Resumed at step {step} of {config.steps}." if step else "There is no checkpoint to resume: starts anew."
         )
@@ -339,4 +357,5 @@ def _resumed_config(given: TrainConfig, saved: dict[str, Any]) -> TrainConfig:
     dataset = DatasetConfig(**{**group["dataset"], "path": tuple(Path(p) for p in group["dataset"]["path"])})
     parts = {"dataset": dataset, "loss": ObjectiveConfig(**group["loss"]), "optim": OptimConfig(**group["optim"])}
     flat = {key: value for key, value in merged.items() if "." not in key}
-    return TrainConfig(**{**flat, "cameras": tuple(merged["cameras"]), **parts})
+    init = None if merged.get("init") is None else Path(merged["init"])
+    return TrainConfig(**{**flat, "cameras": tuple(merged["cameras"]), "init": init, **parts})
