@@ -22,6 +22,7 @@ COMMANDS = {
     "heads": "train the inverse dynamics and temporal distance heads of a run",
     "diagnose": "judge a trained model: blind, short-sighted or sighted",
     "evaluate": "plan with a trained model in closed loop, beside the floors",
+    "practise": "record what a trained model's planner does, to train the next one on",
 }
 
 

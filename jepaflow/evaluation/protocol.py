@@ -89,16 +89,16 @@ class StartList:
 
 
 def draw_starts(store: Store, episodes: Sequence[int], config: ProtocolConfig, solved: Solved) -> StartList:
-    """Draw the trials from held-out episodes.
+    """Draw trials from episodes: held-out ones to judge, training ones to practise.
 
     Args:
         store: a store with a `state` column that holds the full simulator state.
-        episodes: held-out episodes (store numbers).
+        episodes: store numbers.
         config: offset, number of starts, seed.
         solved: tells whether a candidate's goal is reached at its start.
 
     Raises:
-        JepaflowError: the store has no simulator state, or the held-out episodes offer too few starts.
+        JepaflowError: the store has no simulator state, or the episodes offer too few starts.
     """
     if "state" not in store.columns:
         raise JepaflowError(
@@ -123,7 +123,7 @@ def draw_starts(store: Store, episodes: Sequence[int], config: ProtocolConfig, s
         if len(starts) == config.episodes:
             return StartList(tuple(starts), already, len(candidates))
     raise JepaflowError(
-        f"{len(set(episodes))} held-out episodes of {store.path} offer only {len(starts)} starts whose goal, "
+        f"{len(set(episodes))} episodes of {store.path} offer only {len(starts)} starts whose goal, "
         f"{config.offset} control steps later, is not reached at once; {config.episodes} were asked for. "
         f"Ask for fewer with --episodes, or collect more episodes."
     )

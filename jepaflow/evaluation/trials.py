@@ -104,9 +104,17 @@ class Trials:
 
 
 def held_out_trials(
-    store: Store, episodes: list[int], env: str, protocol: ProtocolConfig, solved: Solved, listing: Path | None = None
+    store: Store,
+    episodes: list[int],
+    env: str,
+    protocol: ProtocolConfig,
+    solved: Solved,
+    listing: Path | None = None,
+    which: str = "held-out",
 ) -> Trials:
     """Draw trials from a run's held-out episodes (`draw_starts`), writing the list to a file if one is named.
+
+    `which` says what the episodes are, where they are others.
 
     Raises:
         JepaflowError: the store has no states or actions, or the episodes offer too few starts.
@@ -125,5 +133,5 @@ def held_out_trials(
         np.stack([store.read("action", np.arange(start.row, start.goal_row)) for start in listed.starts]),
         np.array([start.episode for start in listed.starts]),
         listed.already_solved,
-        f"held-out episodes of {store.path.name}, seed {protocol.seed}",
+        f"{which} episodes of {store.path.name}, seed {protocol.seed}",
     )

@@ -60,8 +60,7 @@ def acted(belief: float, count: int = 6, budget: int = 40, remember: bool = True
 
 
 def test_the_memory_is_what_was_seen_and_executed() -> None:
-    model, controller = acted(1.0)
-    z, blocks = controller.memory
+    z, blocks = acted(1.0)[1].memory
     assert z.shape == (6, 8, 2) and blocks.shape == (6, 8, 5, 2)
     moved = z[:, 1:] - z[:, :-1]
     assert torch.allclose(moved, SPEED * blocks[:, :-1].sum(2), atol=0.5)  # the pictures' precision
