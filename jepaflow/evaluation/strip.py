@@ -158,8 +158,8 @@ def _imagined(
     """Return what was foreseen in the chosen trials, whose looks' latents were `seen` (m, J, D), or why nothing is."""
     try:
         memory = cached_latents(run)[0]
-    except JepaflowError as error:
-        return [], f"The imagined row is left out, since the frames to show are not at hand. {error}"
+    except JepaflowError as why:
+        return [], f"The imagined row is left out, since the frames to show are not at hand. {why}"
     worlds = [entry.make(run.model.config.image_size) for _ in trials.starts]
     _put(worlds, trials.starts, trials.goals)
     policy.begin(worlds, trials.goals)  # all trials, as in the evaluation: a search then draws the same numbers
@@ -180,8 +180,8 @@ def _shape(run: Run) -> tuple[int, int, int]:
 def _nearest(z: torch.Tensor, wanted: torch.Tensor) -> tuple[Int[np.ndarray, " q"], Float[np.ndarray, " q"]]:
     """Return for each wanted latent (q, D) the row of `z` (n, D) nearest to it, and their mean squared difference."""
     rows, gaps = [], []
-    for few in wanted.split(QUERIES):
-        distance, row = torch.cdist(few, z).min(1)
+    for begin in range(0, len(wanted), QUERIES):
+        distance, row = torch.cdist(wanted[begin : begin + QUERIES], z).min(1)
         rows.append(row)
         gaps.append(distance.square() / z.shape[1])
     return torch.cat(rows).numpy(), torch.cat(gaps).numpy()

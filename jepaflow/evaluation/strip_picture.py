@@ -97,7 +97,8 @@ def caption(strips: Strips) -> str:
 def _columns(strips: Strips) -> list[int]:
     """Return the looks that are shown: all, or as many at equal distances as can be seen."""
     last = (len(strips.trials[0].real) - 1) // strips.block
-    return np.unique(np.linspace(0, last, min(last + 1, MOST_COLUMNS)).round().astype(int)).tolist()
+    looks = np.linspace(0, last, min(last + 1, MOST_COLUMNS)).round().astype(int)
+    return [int(look) for look in np.unique(looks)]
 
 
 def _head(strips: Strips, width: int, columns: int) -> Image.Image:
