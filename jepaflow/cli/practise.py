@@ -67,12 +67,13 @@ def run(args: Args) -> int:
     found = practise(trained, args.output_dir, config, settings)
     seconds = time.perf_counter() - started
     console.print(f"{args.output_dir}: {found.episodes} episodes, {found.new} of them new, {seconds:.1f} s.")
+    stores = trained.config["dataset"]["path"]
     if found.new:
         console.print(
             f"{found.reached} of {found.new} reached their goal (of training episodes: no figure to publish).\n"
             f"{skill_sentence(found.forecast)}\n"
             f"Next: jepaflow convert {args.output_dir} {args.output_dir}.h5 --image-size {trained.model.config.image_size}\n"
-            f"Then: jepaflow train --dataset.path {trained.store_path} {args.output_dir}.h5 --init {args.run} "
+            f"Then: jepaflow train --dataset.path {' '.join(stores)} {args.output_dir}.h5 --init {args.run} "
             "--output-dir RUN, with the options of the model as before"
         )
     if args.json is not None:
