@@ -32,6 +32,8 @@ class Reading:
     """Of imagined latents: where the things were when the imagining began."""
     read_before: Float[np.ndarray, "n Q"] | None = None
     """What is read from the real latent of that time."""
+    arm: Float[np.ndarray, "n Q"] | None = None
+    """What the arm's pose alone tells of the places."""
 
 
 def reading_rows(name: str, reading: Reading, fitted: str) -> list[Row]:
@@ -43,8 +45,12 @@ def reading_rows(name: str, reading: Reading, fitted: str) -> list[Row]:
     spread, off = np.square(true - true.mean(0)), np.square(reading.read - true)
     axes = [f"{1 - o / s:.2f}" if s > 1e-6 * n else "-" for o, s in zip(off.sum(0), spread.sum(0), strict=True)]
     sums = np.stack([off.sum(1), spread.sum(1)], 1)
-    rows = [_row(f"{name}/r2", 1.0, -1.0, sums, episode, "R2", f"per coordinate {', '.join(axes)}; {fitted}")]
+    below: dict[str, float] = {}
     floors, ceilings = {"mean": _centimetres(true.mean(0) - true).mean()}, {}
+    if reading.arm is not None:
+        below["arm"] = 1.0 - np.square(reading.arm - true).sum() / spread.sum()
+        floors["arm"] = _centimetres(reading.arm - true).mean()
+    rows = [_row(f"{name}/r2", 1.0, -1.0, sums, episode, "R2", f"per coordinate {', '.join(axes)}; {fitted}", below)]
     if reading.before is not None and reading.real is not None:
         floors["stays"] = _centimetres(reading.before - true).mean()
         ceilings["real"] = _centimetres(reading.real - true).mean()

@@ -128,7 +128,7 @@ class Bench:
         """
         began = time.perf_counter()
         if letter == "probe":
-            rows = probe_rows(self.run, self.contenders.readings, f"probe/{self.name}")
+            rows = probe_rows(self.run, self.contenders.readings, f"probe/{self.name}", self.args.seed)
             console.print(f"probe: {time.perf_counter() - began:.0f} s")
             return rows
         count = self.args.trials_true if letter in SIMULATED else None

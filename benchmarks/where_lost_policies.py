@@ -18,7 +18,7 @@ from jepaflow.evaluation.run import PlannerPolicy, UnguidedPolicy
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.planning.cost import Cost, Distance, WeightedError, make_cost, squared_error
-from jepaflow.planning.goal import Goal
+from jepaflow.planning.goal import Goal, Probe
 from jepaflow.planning.space import make_parameterisation
 from jepaflow.sims.registry import WorldEntry, WorldOptions
 from jepaflow.training.checkpoint import Run
@@ -49,6 +49,12 @@ class Contenders:
         self.object = places(self._world.state_names)[0]
 
     @cached_property
+    def _object_probe(self) -> Probe:
+        """Return the task's object's probe, where the model computes."""
+        probe, device = self.readings.probes[0], self.run.model.device
+        return Probe(probe.weight.to(device), probe.bias.to(device), probe.scale.to(device))
+
+    @cached_property
     def readings(self) -> Readings:
         """Return the probes; the first is the task's object's."""
         return fit_probes(self.run, self._probe_episodes, self.control.seed)
@@ -71,7 +77,7 @@ class Contenders:
     def aimed(self) -> Policy:
         """Learned dynamics, read by the probe and aimed at the true place."""
         controller = Controller(self.run.model, self._space, self.control)
-        probe, columns = self.readings.probes[0], list(self.object.columns)
+        probe, columns = self._object_probe, list(self.object.columns)
 
         def goal(states: Float[np.ndarray, "n d"]) -> Goal:
             return Goal(probe=probe, target=self._tensor(states[:, columns]))
@@ -86,7 +92,7 @@ class Contenders:
 
     def weighted(self) -> Policy:
         """Learned dynamics; of the latent difference to the goal's picture, what the probe reads."""
-        cost = self._cost(WeightedError(self.readings.probes[0].weight / RADIUS))
+        cost = self._cost(WeightedError(self._object_probe.weight / RADIUS))
         controller = Controller(self.run.model, self._space, self.control, cost)
         return PlannerPolicy(self.entry, self.size, controller, self._views), controller
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import true_dynamics
-from benchmarks.place_probe import RADIUS, places, ridge
+from benchmarks.place_probe import RADIUS, STRENGTHS, places, ridge
 from benchmarks.place_rows import MOVES, Reading, reading_rows
 from benchmarks.true_dynamics import SeenWorld, StatePolicy, TrueWorld
 from benchmarks.where_lost_policies import own_cameras, place_matrix, views
@@ -107,12 +107,32 @@ def test_a_probe_recovers_a_linear_map() -> None:
     z = rng.normal(2.0, 1.5, (600, 8))
     truth, offset = rng.normal(0.0, 0.1, (3, 8)), np.array([0.3, 0.0, -0.2])
     y = z @ truth.T + offset
-    weight, bias = ridge(z, y + rng.normal(0.0, 1e-3, y.shape), episode)
+    weight, bias, _ = ridge((z, y + rng.normal(0.0, 1e-3, y.shape), episode))
     np.testing.assert_allclose(weight, truth, atol=2e-4)
     np.testing.assert_allclose(bias, offset, atol=2e-3)
     # What latents do not tell, a probe does not read on other episodes: the ridge gets strong instead.
-    weight, bias = ridge(z, rng.normal(0.0, 1.0, (600, 1)) + rng.normal(0.0, 1.0, 20)[episode, None], episode)
-    assert np.abs(weight).max() < 0.1
+    noise = rng.normal(0.0, 1.0, (600, 1)) + rng.normal(0.0, 1.0, 20)[episode, None]
+    weight, _, strength = ridge((z, noise, episode))
+    assert np.abs(weight).max() < 0.1 and strength == STRENGTHS[-1]
+    with pytest.raises(JepaflowError):
+        ridge((z[:90], y[:90], episode[:90]))
+
+
+def test_a_probe_avoids_what_imagination_spoils() -> None:
+    """Two directions tell the same, one hardly varies; imagined latents are wrong there, so the ridge leans on the other."""
+    rng = np.random.default_rng(0)
+    episode, y = np.repeat(np.arange(10), 40), rng.normal(0.0, 1.0, (400, 1))
+    z = np.concatenate([y + rng.normal(0.0, 0.1, y.shape), y + rng.normal(0.0, 0.1, y.shape)], 1)
+    z = z @ np.array([[1.0, 1.0], [1.0, -1.0]])  # the sum and, tiny, the difference
+    z = np.concatenate([z, (z[:, 1:] + rng.normal(0.0, 1e-3, y.shape)) + 1e-2 * y], 1)  # only beside the difference
+    imagined = z + np.array([0.0, 0.0, 0.05])
+    plain, wary = ridge((z, y, episode)), ridge((z, y, episode), (imagined, y, episode))
+
+    def off(fit: tuple[np.ndarray, np.ndarray, float]) -> float:
+        return float(np.square(imagined @ fit[0].T + fit[1] - y).mean())
+
+    assert off(wary) < 0.5 * off(plain)
+    assert wary[2] > plain[2]
 
 
 def test_rows_tell_seeing_from_foreseeing() -> None:
@@ -124,7 +144,7 @@ def test_rows_tell_seeing_from_foreseeing() -> None:
     motion[1::4, 1] = 0.5 * MOVES  # too little to count as motion
     true = before + motion
     read = before + 0.5 * motion
-    reading = Reading(read, true, np.repeat(np.arange(10), 20), true, before, before)
+    reading = Reading(read, true, np.repeat(np.arange(10), 20), true, before, before, before)
     rows = {row.name: row for row in reading_rows("x", reading, "made up")}
     assert rows["x_moving/share"].value == pytest.approx(0.5)
     assert rows["x_moving/share"].ceilings["real"] == pytest.approx(1.0)
@@ -132,6 +152,8 @@ def test_rows_tell_seeing_from_foreseeing() -> None:
     assert (rows["x_moving/cm"].n, rows["x_moving/cm"].floors["stays"]) == (100, pytest.approx(4.0))
     off, spread = np.square(read - true).sum(), np.square(true - true.mean(0)).sum()
     assert rows["x/r2"].value == pytest.approx(1 - off / spread)
+    assert rows["x/cm"].floors["arm"] == rows["x/cm"].floors["stays"] > rows["x/cm"].value
+    assert rows["x/r2"].floors["arm"] == pytest.approx(1 - np.square(motion).sum() / spread)
     assert rows["x/cm"].value == pytest.approx(1.0 + 0.25 / 4)
 
 
