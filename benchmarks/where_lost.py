@@ -11,12 +11,15 @@ One search (CEM over displacements), one controller and the same trials througho
 - c: true dynamics, learned cost: the same rollouts, drawn after each block and encoded; squared latent distance to the
   goal's picture. Less than b: the latent distance misleads;
 - d: learned dynamics, true goal: a linear probe reads the object's place from imagined latents; it is aimed at the true
-  place. Less than b: the imagined latents do not say where the object goes (see the probe rows);
+  place. Less than b: the imagined latents do not say where the object goes (the probe rows tell whether the eyes, the
+  forecast or a linear reading is to blame; an error near the goal's 2.5 cm makes d fail, however good the rest is);
 - e: learned dynamics, learned cost: what `jepaflow evaluate` does;
 - f: e with four times the samples. More than e: the search was too small for this cost;
 - g: learned dynamics, and of the latent distance only what the probe reads. More than e: the arm's pose drowns the object;
 - h: the inverse-dynamics head alone, nothing imagined (needs `jepaflow heads RUN`);
 - probe: where the object and the fingertips are, read from real latents and from latents imagined 1, 3, 5 blocks ahead.
+  A cube is near the arm that pushes it: only what is read better than the floor "arm" (guessed from the true fingertips)
+  is seen.
 
 Rows: ``where/<protocol>/<letter>_<words>`` and ``..._end``, ``probe/<protocol>/<thing>/<real|ahead1|...>/<r2|cm>``. Each
 is written as soon as it is known; rows of other names stay in the file.
