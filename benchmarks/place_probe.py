@@ -149,7 +149,10 @@ def fit_probes(run: Run, episodes: int, seed: int) -> Readings:
         part, at = slice(at, at + len(place.columns)), at + len(place.columns)
         also = [(one.imagined, one.then[:, part], one.episode) for one in ahead]
         probes.append(_probe((z, known[:, part], _owners(train)), also, seed))
-    fitted = f"{run.path.name} at step {run.step}; ridge on {len(z)} frames of {len(train)} training episodes, judged on {len(held)} held-out ones"
+    fitted = (
+        f"{run.path.name} at step {run.step}; ridge on {len(z)} frames of {len(train)} training episodes, "
+        f"judged on {len(held)} held-out ones"
+    )
     return Readings(found, tuple(probes), fitted, train, held)
 
 
