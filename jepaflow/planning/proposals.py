@@ -124,6 +124,9 @@ class InverseProposals:
         count: M; the head's best guess comes first.
         distance: tells how many model steps lie between two latents (R, 1, D), e.g. a temporal-distance head; None:
             the head is not told.
+        hold: the best guess is to stay where the goal is fewer than so many model steps away. What follows a goal in the data
+            is not staying there: told that it has arrived, a head opens the gripper as its demonstrations did next.
+        still: the action that stays, (A,); None: the one in force (absolute targets).
         dynamics: imagines where blocks lead; needed for a head with a shorter horizon, and to plan in the background.
         seed: of the draws around the best guess.
     """
@@ -137,11 +140,14 @@ class InverseProposals:
         distance: Distance | None = None,
         dynamics: Dynamics | None = None,
         seed: int = 0,
+        hold: float = 0.0,
+        still: Float[Tensor, " A"] | None = None,
     ) -> None:
         if count < 1:
             raise JepaflowError(f"{count} proposals propose nothing. Ask for at least 1.")
         self._propose, self._parameterisation, self._horizon, self._count = propose, parameterisation, horizon, count
         self._distance, self._dynamics, self._seed = distance, dynamics, seed
+        self._hold, self._still = hold, still
         self._generator: torch.Generator | None = None
 
     @torch.no_grad()
@@ -168,10 +174,14 @@ class InverseProposals:
         """Return the head's blocks (R, M, N', K, A)."""
         if self._generator is None:
             self._generator = torch.Generator(z.device).manual_seed(self._seed)
-        steps = None
-        if self._distance is not None:
-            steps = self._distance(z[:, None], goal[:, None])[:, 0].round().clamp(min=1.0).long()
-        return self._propose(z, goal, steps, here, count, self._generator)
+        if self._distance is None:
+            return self._propose(z, goal, None, here, count, self._generator)
+        away = self._distance(z[:, None], goal[:, None])[:, 0]
+        told = self._propose(z, goal, away.round().clamp(min=1.0).long(), here, count, self._generator)
+        stay = here if self._still is None else self._still.to(here).expand_as(here)
+        arrived = (away < self._hold)[:, None, None, None]
+        best = torch.where(arrived, stay[:, None, None].expand_as(told[:, 0]), told[:, 0])
+        return torch.cat([best[:, None], told[:, 1:]], 1)
 
     def _advance(self, z: Tensor, past: Tensor, blocks: Tensor) -> tuple[Tensor, Tensor]:
         """Return the history with blocks and their imagined latents at its end."""

@@ -58,6 +58,8 @@ class TrainConfig:
     """views to use; "pixels" is the store's primary camera"""
     proprio: bool = False
     """use observation.state as a second input"""
+    proprio_dropout: float = 0.0
+    """share of windows in which observation.state is withheld, so that the encoder learns to see the arm, and the object"""
     action_change: bool = False
     """tell the model each action's change from the one before as well (for absolute joint targets)"""
     prefix: int = 1

@@ -51,6 +51,7 @@ def model_config(config: TrainConfig, store: Store) -> JEPAConfig:
         cameras=config.cameras,
         action_dim=store.dim("action"),
         proprio_dim=store.dim("proprio") if config.proprio else 0,
+        proprio_dropout=config.proprio_dropout if config.proprio else 0.0,
         block=config.block,
         history=config.history,
         action_change=config.action_change,

@@ -30,6 +30,9 @@ class JEPAConfig:
     action_dim: int = 2
     proprio_dim: int = 0
     """size of ``observation.state`` when it is an input; 0 = pixels alone"""
+    proprio_dropout: float = 0.0
+    """share of windows that are trained on without ``observation.state``. What the joints tell exactly, the encoder need not
+    see, and then it learns to see nothing: not the object either"""
     block: int = 5
     """K: control steps in a model step (frame skip)"""
     history: int = 3
@@ -51,6 +54,10 @@ class JEPAConfig:
         for name in ("image_size", "action_dim", "block", "history", "prefix", "latent_dim", "projector_hidden"):
             if getattr(self, name) < 1:
                 raise JepaflowError(f"The model's {name} is {getattr(self, name)}; it must be at least 1.")
+        if not 0 <= self.proprio_dropout < 1:
+            raise JepaflowError(
+                f"The model's proprio_dropout is {self.proprio_dropout:g}; it must be at least 0 and below 1."
+            )
         if not self.cameras:
             raise JepaflowError("The model has no camera. Name at least one with --cameras.")
 
@@ -154,7 +161,10 @@ class JEPA(nn.Module):
                 raise JepaflowError(
                     "This model was trained with observation.state: give it the robot's state as well as its pixels."
                 )
-            features = features + self.proprio_encoder(self.proprio_scaler(proprio)).flatten(0, 1)
+            told = self.proprio_encoder(self.proprio_scaler(proprio))
+            if self.training and self.config.proprio_dropout:
+                told = told * (torch.rand(batch, 1, 1, device=told.device) >= self.config.proprio_dropout)
+            features = features + told.flatten(0, 1)
         z: Tensor = self.projector(features)
         return z.float().view(batch, time, -1)
 

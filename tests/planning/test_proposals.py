@@ -130,6 +130,21 @@ def test_an_inverse_head_is_told_the_distance_and_starts_after_committed_blocks(
         InverseProposals(told, full, 3, count=0)  # type: ignore[arg-type]
 
 
+def test_the_best_guess_stays_where_the_goal_is_reached() -> None:
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).abs().amax(-1)
+
+    full, calls = make_parameterisation("full", BOX, K), list[tuple[Tensor, Tensor | None]]()
+    known = situation(torch.tensor([[0.4, 0.0], [2.0, 0.0]]))
+    free = InverseProposals(head(3, calls), full, 3, 2, distance, LinearWorld())(known)  # type: ignore[arg-type]
+    for still, stays in ((None, known.start[0]), (torch.tensor([0.25, -0.5]), torch.tensor([0.25, -0.5]))):
+        proposer = InverseProposals(head(3, calls), full, 3, 2, distance, LinearWorld(), hold=0.5, still=still)  # type: ignore[arg-type]
+        held = proposer(known)
+        assert torch.equal(held[0, 0], stays.expand(3, K, 2))  # near: stay
+        assert torch.equal(held[1], free[1])  # far: as before
+        assert torch.equal(held[0, 1], free[0, 1])  # and a search still hears the other ideas
+
+
 @pytest.mark.parametrize(("parameters", "change"), [("full", False), ("displace", True), ("knots", True)])
 def test_the_learned_heads_fit_in(parameters: str, change: bool) -> None:
     inverse = InverseDynamics(

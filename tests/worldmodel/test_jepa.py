@@ -146,3 +146,21 @@ def test_bad_frame_sizes_are_refused() -> None:
         JEPA(preset("paper", image_size=225))
     with pytest.raises(JepaflowError, match="multiple of 4"):
         JEPA(preset("nano", image_size=63))
+
+
+def test_withheld_proprioception_is_withheld_from_whole_windows_and_in_training_alone() -> None:
+    torch.manual_seed(0)
+    model = JEPA(replace(TINY, proprio_dim=3, proprio_dropout=0.5)).eval()
+    pixels = torch.randint(0, 256, (64, 2, 1, 8, 8, 3), dtype=torch.uint8)
+    state = torch.randn(64, 2, 3)
+    full = model.encode(pixels, state)
+    assert torch.equal(full, model.encode(pixels, state))
+    model.training = True  # but not its BatchNorms: a row's latent depends on that row alone
+    same = (model.encode(pixels, state) == full).flatten(1)
+    kept = same.all(1)
+    assert 15 < int(kept.sum()) < 49 and not same[~kept].any()
+
+
+def test_all_of_the_proprioception_cannot_be_withheld() -> None:
+    with pytest.raises(JepaflowError, match="proprio_dropout is 1"):
+        replace(TINY, proprio_dropout=1.0)
