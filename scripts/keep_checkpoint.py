@@ -25,6 +25,11 @@ def main(run: Path, kept: Path, store: str, what: str, commands: list[str]) -> N
     for name in ("split.json", "heads.json", "heads.safetensors"):
         if (run / name).is_file():
             shutil.copy(run / name, kept)
+    heads = kept / "heads.json"
+    if heads.is_file():  # it remembers the folder where it was made
+        made = json.loads(heads.read_text())
+        made["command"] = next(command for command in commands if command.startswith("jepaflow heads"))
+        heads.write_text(json.dumps(made, indent=2) + "\n")
     config = json.loads((run / "config.json").read_text())
     config["dataset"]["path"] = [store]
     (kept / "config.json").write_text(json.dumps(config, indent=2) + "\n")
