@@ -71,6 +71,8 @@ class Args:
     """Ideas per source."""
     distance: Literal["latent", "temporal"] = "latent"
     """Distance to the goal: latent, or the temporal-distance head's steps (jepaflow heads RUN)."""
+    rate: float | None = 8.0
+    """Rate limit: largest change of an action per control step, in deviations of the training data's; None: no limit."""
     device: str = "auto"
     """auto, cpu or cuda."""
     picture: Path | None = None
@@ -94,7 +96,7 @@ def run(args: Args) -> int:
     if args.strip is not None:
         check_strip(args.strip, args.strip_trials)
     control = ControllerConfig(args.solver, args.cost, args.execute, deadline=_seconds(args.deadline))
-    settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance)
+    settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance, args.rate)
     evaluations, trials = [], None
     for i, folder in enumerate(args.runs):
         trained = load_run(folder, args.device)

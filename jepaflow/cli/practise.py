@@ -51,6 +51,8 @@ class Args:
     """Ideas per source."""
     distance: Literal["latent", "temporal"] = "latent"
     """Distance to the goal: latent, or the temporal-distance head's steps (jepaflow heads RUN)."""
+    rate: float | None = 8.0
+    """Rate limit: largest change of an action per control step, in deviations of the training data's; None: no limit."""
     device: str = "auto"
     """auto, cpu or cuda."""
     json: Path | None = None
@@ -61,7 +63,7 @@ def run(args: Args) -> int:
     """Run the command; 0 when all attempts are recorded."""
     config = PractiseConfig(args.env, args.episodes, args.offset, args.budget, args.seed, args.batch)
     control = ControllerConfig(args.solver, args.cost, args.execute)
-    settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance)
+    settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance, args.rate)
     started = time.perf_counter()
     trained = load_run(args.run, args.device)
     found = practise(trained, args.output_dir, config, settings)
