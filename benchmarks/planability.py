@@ -66,6 +66,9 @@ VARIANTS = {
     "plain": Variant("LeWM's objective, one camera, absolute actions"),
     "change": Variant("+ each action's change", {"action_change": True}),
     "proprio": Variant("+ observation.state as input", {"proprio": True}),
+    "withheld": Variant(
+        "+ observation.state, withheld from half the windows", {"proprio": True, "proprio_dropout": 0.5}
+    ),
     "views": Variant("+ a second camera", {"cameras": ("pixels", "phone")}),
     "rollout": Variant("+ rollout loss over 3 steps", loss={"rollout": 0.5, "rollout_steps": 3}),
     "prefix": Variant("+ the same by action prefixes", {"prefix": 3}, {"rollout": 0.5, "rollout_steps": 3}),
@@ -90,7 +93,7 @@ class Args:
     protocol: str = "so101/push_25"
     variants: tuple[str, ...] = tuple(VARIANTS)
     seeds: tuple[int, ...] = (0, 1, 2)
-    frames: int = 64_000
+    frames: int = 48_000
     """frames that each cell is trained on, with repetition"""
     episodes: int = 300
     """training episodes"""
