@@ -26,7 +26,7 @@ from jepaflow.evaluation.planner import PlannerConfig, make_controller
 from jepaflow.evaluation.run import PlannerPolicy, Policy, UnguidedPolicy, floors_and_ceiling, run_trials
 from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.controller import Controller
-from jepaflow.sims.registry import WorldEntry, WorldOptions, find_world
+from jepaflow.sims.registry import World, WorldEntry, WorldOptions, find_world
 from jepaflow.training.checkpoint import Run
 from jepaflow.training.cloning import has_clone, load_clone
 
@@ -66,7 +66,7 @@ def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluatio
     guess = UnguidedPolicy(controller.planner.parameterisation, config.block, settings.control.seed)
     floors["unguided"] = _run(entry, config.image_size, guess, trials, "unguided")
     if has_clone(run.path):
-        clone = ClonePolicy(entry, load_clone(run.path), views_of(run, entry))
+        clone = ClonePolicy(entry, load_clone(run.path), views_of(run, entry.make(config.image_size)))
         floors["clone"] = _run(entry, config.image_size, clone, trials, "behaviour clone")
     foresight = own_foresight(run.model, controller, str(run.path), trials.starts, trials.goals)
     return Evaluation(
@@ -109,15 +109,15 @@ def world_of(run: Run, env: str) -> WorldEntry:
 
 def planner_policy(run: Run, entry: WorldEntry, settings: PlannerConfig) -> tuple[PlannerPolicy, Controller]:
     """Return the run's model as a policy."""
-    config = run.model.config
-    controller = make_controller(run, entry.make(config.image_size), settings)
-    return PlannerPolicy(entry, config.image_size, controller, views_of(run, entry)), controller
+    size = run.model.config.image_size
+    world = entry.make(size)
+    controller = make_controller(run, world, settings)
+    return PlannerPolicy(entry, size, controller, views_of(run, world)), controller
 
 
-def views_of(run: Run, entry: WorldEntry) -> list[str]:
+def views_of(run: Run, world: World) -> list[str]:
     """Return the observation's keys of the model's cameras, in its order."""
-    first = entry.make(run.model.config.image_size).cameras[0]
-    return ["pixels" if name == first else name for name in run.model.config.cameras]
+    return ["pixels" if name == world.cameras[0] else name for name in run.model.config.cameras]
 
 
 def _run(entry: WorldEntry, image_size: int, policy: Policy, trials: Trials, phase: str) -> Outcome:

@@ -46,8 +46,8 @@ class PlannerConfig:
     """What a plan's distance to the goal is: mean squared latent difference, or the temporal-distance head's steps."""
     rate: float | None = 8.0
     """Rate limit: the largest change of an action from one control step to the next, in standard deviations of the
-    training data's (of a model that knows them: `jepaflow train --action-change`). The SO-101's own experts stay below 8
-    in 99.9 % of their steps. None: none."""
+    training data's (of a model that knows them: `jepaflow train --action-change`). In a collection of so101/push 99.9 %
+    of the joints' changes lie below 6 of them, of the gripper's below 9. None: none."""
 
     def __post_init__(self) -> None:
         """Refuse a limit that lets nothing move."""
