@@ -40,6 +40,8 @@ class SolverConfig:
     """P: displacements per block of "knots"."""
     rows_per_call: int = 8192
     """Plans imagined in one call of the model: bounds the memory, does not change the answer."""
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    """Of imagined plans; auto takes bf16 where the hardware multiplies it natively, float32 elsewhere."""
     answer: Literal["auto", "mean", "best"] = "auto"
     """The last mean (auto: cem) or the best plan ever imagined (auto: icem, mppi; always: gradient, random)."""
     beta: float = 2.0

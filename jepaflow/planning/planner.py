@@ -3,25 +3,35 @@
 A plan may have to begin later than now: a robot that is executing one block while the next is searched has *committed*
 to it. Committed blocks are imagined first, and the plan is searched and priced from there.
 
+A JEPA imagines through an `Imaginer`, which computes what all candidates share once a plan; other dynamics are simply asked.
+
 Legend: E environments, H frames of history, R rows, C committed blocks, N blocks, K control steps, P parameters per
 block, A action size, D latent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.cost import Cost
 from jepaflow.planning.goal import Goal
+from jepaflow.planning.graphed import Graphed
 from jepaflow.planning.problem import Generators, Problem
 from jepaflow.planning.solvers import make_solver
 from jepaflow.planning.space import ActionSpace, make_parameterisation
+from jepaflow.training.device import choose_precision
+from jepaflow.worldmodel.imagination import Imaginer
+from jepaflow.worldmodel.jepa import JEPA
+
+Imagine = Callable[[Int[Tensor, " R"], Float[Tensor, "R N K A"]], Float[Tensor, "R N D"]]
+"""(whose situation, blocks) -> the latents after each block."""
 
 
 @runtime_checkable
@@ -131,6 +141,10 @@ class Planner:
         self.dynamics, self.cost, self.config = dynamics, cost, config
         self.parameterisation = make_parameterisation(config.parameters, space, block, config.knots)
         self.solver = make_solver(config)
+        self._imaginer = None
+        if isinstance(dynamics, JEPA) and dynamics.config.prefix == 1:
+            precision, _ = choose_precision(config.precision, dynamics.device)
+            self._imaginer = Imaginer(dynamics, bf16=precision == torch.bfloat16)
 
     @torch.no_grad()
     def plan(
@@ -153,10 +167,13 @@ class Planner:
         Raises:
             JepaflowError: every imagined plan of an environment costs NaN or infinity.
         """
-        space = self.parameterisation
+        space, imagine = self.parameterisation, self._meet(situation)
+        price: Callable[[Tensor], Tensor] = lambda parameters: self._price(situation, imagine, parameters)  # noqa: E731
+        if situation.z.is_cuda and self.config.kind != "gradient":
+            price = Graphed(price)
         shape = (len(situation.z), self.config.horizon, space.count, len(space.rest))
         problem = Problem(
-            lambda parameters: self.price(situation, parameters),
+            price,
             space.rest.expand(shape).clone() if warm is None else warm.clone(),
             (self.config.init_std * space.std).expand(shape),
             space.low,
@@ -170,6 +187,13 @@ class Planner:
 
     def price(self, situation: Situation, parameters: Float[Tensor, "E S N P A"]) -> Float[Tensor, "E S"]:
         """Imagine every candidate, a bounded number of rows at a time; what is not finite costs infinity."""
+        return self._price(situation, self._meet(situation), parameters)
+
+    def imagine(self, situation: Situation, blocks: Float[Tensor, "E N K A"]) -> Float[Tensor, "E N D"]:
+        """Return the latents after each block of a plan."""
+        return self._meet(situation)(torch.arange(len(blocks), device=blocks.device), blocks)
+
+    def _price(self, situation: Situation, imagine: Imagine, parameters: Tensor) -> Tensor:
         envs, samples = parameters.shape[:2]
         flat = parameters.flatten(0, 1)
         owner = torch.arange(envs, device=flat.device).repeat_interleave(samples)
@@ -178,17 +202,19 @@ class Planner:
             rows = slice(begin, begin + self.config.rows_per_call)
             who = owner[rows]
             actions = self.parameterisation.decode(flat[rows], situation.start[who])
-            imagined = self._imagine(situation, actions, who)
-            parts.append(self.cost(imagined, actions, situation.goal, who))
+            parts.append(self.cost(imagine(who, actions), actions, situation.goal, who))
         return torch.cat(parts).nan_to_num(torch.inf, torch.inf, torch.inf).view(envs, samples)
 
-    def imagine(self, situation: Situation, blocks: Float[Tensor, "E N K A"]) -> Float[Tensor, "E N D"]:
-        """Return the latents after each block of a plan."""
-        return self._imagine(situation, blocks, torch.arange(len(blocks), device=blocks.device))
-
-    def _imagine(self, situation: Situation, actions: Tensor, who: Tensor) -> Tensor:
-        """Return the latents after each of the plan's blocks (R, N, D), rows belonging to environments `who`."""
-        if situation.committed is None:
-            return self.dynamics.rollout(situation.z[who], situation.past[who], actions)
-        future = torch.cat([situation.committed[who], actions], 1)
-        return self.dynamics.rollout(situation.z[who], situation.past[who], future)[:, situation.committed.shape[1] :]
+    def _meet(self, situation: Situation) -> Imagine:
+        """Return how plans are imagined in a situation: behind the blocks committed to, which all plans share."""
+        z, past, committed = situation.z, situation.past, situation.committed
+        if self._imaginer is not None:
+            if committed is not None:
+                z, past = torch.cat([z, self.dynamics.rollout(z, past, committed)], 1), torch.cat([past, committed], 1)
+            return self._imaginer.meet(z, past).rollout
+        if committed is None:
+            return lambda who, blocks: self.dynamics.rollout(z[who], past[who], blocks)
+        count = committed.shape[1]
+        return lambda who, blocks: self.dynamics.rollout(z[who], past[who], torch.cat([committed[who], blocks], 1))[
+            :, count:
+        ]

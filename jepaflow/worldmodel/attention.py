@@ -21,15 +21,18 @@ def attend(
 
     Args:
         q, k, v: queries, keys and values; ``d`` per head.
-        causal: token t sees tokens ≤ t only (needs T = S).
+        causal: the queries are the last T of the S tokens, and each sees itself and what is before it.
         dropout: probability of dropping an attention weight.
     """
+    tokens, seen = q.shape[-2], k.shape[-2]
+    causal = causal and tokens > 1  # the last token sees all
+    hidden = torch.ones(tokens, seen, dtype=torch.bool, device=q.device).triu(1 + seen - tokens) if causal else None
     if q.is_cuda:
-        return nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal, dropout_p=dropout)
+        mask = None if hidden is None else ~hidden
+        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
     scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-    if causal:
-        size = scores.shape[-1]
-        scores = scores.masked_fill(torch.ones(size, size, dtype=torch.bool, device=q.device).triu(1), float("-inf"))
+    if hidden is not None:
+        scores = scores.masked_fill(hidden, float("-inf"))
     weights = scores.softmax(-1)
     if dropout:
         weights = nn.functional.dropout(weights, dropout)
@@ -48,7 +51,15 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T C"], causal: bool) -> Float[Tensor, "B T C"]:
         """Mix tokens; ``causal`` hides the future."""
-        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = attend(q, k, v, causal, self.dropout if self.training else 0.0)
+        q, k, v = self.project(x)
+        return self.merge(attend(q, k, v, causal, self.dropout if self.training else 0.0))
+
+    def project(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "3 B heads T d"]:
+        """Return queries, keys and values."""
+        qkv: Tensor = self.to_qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return qkv
+
+    def merge(self, mixed: Float[Tensor, "B heads T d"]) -> Float[Tensor, "B T C"]:
+        """Return the heads' answers as one."""
         out: Tensor = self.to_out(mixed.transpose(1, 2).flatten(2))
         return out

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jepaflow.worldmodel.attention import SelfAttention
+from jepaflow.worldmodel.attention import SelfAttention, attend
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,30 @@ class AdaLNLayer(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T D"], condition: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """One causal layer."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(nn.functional.silu(condition)).chunk(6, -1)
-        x = x + gate1 * self.attention(self.attention_norm(self.norm1(x) * (1 + scale1) + shift1), causal=True)
-        out: Tensor = x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
+        modulation = self.modulate(condition)
+        q, k, v = self.project(x, modulation)
+        dropout = self.attention.dropout if self.training else 0.0
+        return self.advance(x, attend(q, k, v, True, dropout), modulation)
+
+    def modulate(self, condition: Float[Tensor, "B T D"]) -> Float[Tensor, "B T 6*D"]:
+        """Return shift, scale and gate of both halves of the layer."""
+        out: Tensor = self.modulation(nn.functional.silu(condition))
+        return out
+
+    def project(
+        self, x: Float[Tensor, "B T D"], modulation: Float[Tensor, "B T 6*D"]
+    ) -> Float[Tensor, "3 B heads T d"]:
+        """Return the tokens' queries, keys and values; keys and values depend on nothing that comes later."""
+        shift, scale = modulation.chunk(6, -1)[:2]
+        return self.attention.project(self.attention_norm(self.norm1(x) * (1 + scale) + shift))
+
+    def advance(
+        self, x: Float[Tensor, "B T D"], mixed: Float[Tensor, "B heads T d"], modulation: Float[Tensor, "B T 6*D"]
+    ) -> Float[Tensor, "B T D"]:
+        """Return the tokens after the layer, given what their attention found."""
+        _, _, gate1, shift, scale, gate2 = modulation.chunk(6, -1)
+        x = x + gate1 * self.attention.merge(mixed)
+        out: Tensor = x + gate2 * self.mlp(self.norm2(x) * (1 + scale) + shift)
         return out
 
 
