@@ -41,6 +41,9 @@ from jepaflow.training.heads import HeadsConfig, train_heads
 from jepaflow.training.latents import cached_latents
 from jepaflow.training.objective import ObjectiveConfig
 from jepaflow.training.trainer import train
+from jepaflow.worldmodel.presets import PRESETS
+
+PRESETS["nano_big_predictor"] = replace(PRESETS["nano"], predictor=PRESETS["paper"].predictor)
 
 SEARCH = SolverConfig("cem", samples=48, elites=8, iterations=3, horizon=3, parameters="displace")
 PLANNERS = {
@@ -75,6 +78,8 @@ VARIANTS = {
     "inverse_loss": Variant("+ inverse-dynamics loss", loss={"inverse": 0.2}),
     "subspaces": Variant("SIGReg in 8 sub-spaces", loss={"subspaces": 8}),
     "grounding": Variant("+ observation.state as input and grounded in it", {"proprio": True}, {"grounding": 0.5}),
+    "context": Variant("a context of 8, in which no imagined step is computed twice", {"history": 8}),
+    "big_predictor": Variant("LeWM's predictor (6 layers, 16 heads of 64)", {"preset": "nano_big_predictor"}),
     "all": Variant(
         "change, proprio, views, rollout, inverse loss, grounding together", ALL,
         {"rollout": 0.5, "rollout_steps": 2, "inverse": 0.2, "grounding": 0.5},

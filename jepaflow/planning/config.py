@@ -84,6 +84,9 @@ class ControllerConfig:
     cost: CostConfig = field(default_factory=CostConfig)
     execute: int = 1
     """Blocks executed before planning anew (LeWM: 5, the whole plan). In the background every block is planned anew."""
+    context: int | None = None
+    """Frames of the past that plans begin with, at most. A model of history H imagines N blocks fastest (one new token a step)
+    if context + N - 1 <= H. None: H."""
     warm_start: bool = True
     """Begin a search from the rest of the last plan."""
     seed: int = 0
@@ -106,6 +109,8 @@ class ControllerConfig:
                 f"{self.execute} blocks cannot be executed of a plan of {self.solver.horizon}. "
                 "Give 1 <= execute <= solver.horizon."
             )
+        if self.context is not None and self.context < 1:
+            raise JepaflowError(f"the controller's context is {self.context}. Give at least 1 frame.")
         for name in ("deadline", "surprise"):
             value = getattr(self, name)
             if value is not None and not value >= 0.0:

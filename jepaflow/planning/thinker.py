@@ -83,7 +83,7 @@ class Thinker:
     ) -> bool:
         """Take in the frames of a new model step; return whether they surprise."""
         z = self.encode(pixels, proprio)
-        self._latents = [*self._latents, z][-self._model.config.history :]
+        self._latents = [*self._latents, z][-self._kept :]
         self._executed = self._executed[len(self._executed) - (len(self._latents) - 1) :]
         if self._config.remember:
             self.seen.append(z)
@@ -155,11 +155,17 @@ class Thinker:
             blocks = self._planner.parameterisation.decode(plan.params, start)
             imagined = self._model.rollout(*self._history(start), blocks).unbind(1)
             dreamt += imagined
-            self._latents = [*self._latents, *imagined][-self._model.config.history :]
+            self._latents = [*self._latents, *imagined][-self._kept :]
             self._executed = [*self._executed, *blocks.unbind(1)]
             self._executed = self._executed[len(self._executed) - (len(self._latents) - 1) :]
             start = blocks[:, -1, -1]
         return torch.stack(dreamt[:steps], 1)
+
+    @property
+    def _kept(self) -> int:
+        """Return how many latents are kept."""
+        most = self._model.config.history
+        return most if self._config.context is None else min(self._config.context, most)
 
     def _history(self, start: Float[Tensor, "E A"]) -> tuple[Float[Tensor, "E H D"], Float[Tensor, "E H-1 K A"]]:
         """Return the latents in view and the blocks executed between them."""

@@ -1,7 +1,8 @@
-"""Presets: three sizes of the same model.
+"""Presets: sizes of the same model.
 
 ``nano`` trains in minutes on two CPU cores, ``small`` in an hour, ``paper`` is LeWorldModel as published (18,034,478
-parameters for actions of A·K = 10) and wants a GPU.
+parameters for actions of A·K = 10) and wants a GPU. ``lean`` has as many parameters as ``paper``, but has them where they
+are used once a decision, in the encoder; its predictor, which is used for every step of every imagined plan, is nano's.
 """
 
 from dataclasses import replace
@@ -25,6 +26,10 @@ PRESETS: dict[str, JEPAConfig] = {
         projector_hidden=2048,
         encoder=EncoderConfig(kind="vit", width=192, patch=14, depth=12, heads=3),
         predictor=PredictorConfig(depth=6, heads=16, dim_head=64, mlp=2048),
+    ),
+    "lean": JEPAConfig(
+        image_size=224,
+        encoder=EncoderConfig(kind="vit", width=392, patch=14, depth=9, heads=7),
     ),
 }
 

@@ -77,6 +77,21 @@ def test_a_plan_s_first_blocks_are_executed_in_order_before_the_next_plan() -> N
     assert model.seen[-1][1].shape[1] == 2  # blocks that were not planned anew are part of the history too
 
 
+@pytest.mark.parametrize(("context", "expected"), [(1, 1), (2, 2), (9, 4), (None, 4)])
+def test_context_limits_what_plans_begin_with(context: int | None, expected: int) -> None:
+    model = Abacus(block=1, history=4)
+    controller = Controller(model, BOX, ControllerConfig(SOLVER, context=context))
+    controller.reset(frame((3, 3)))
+    for _ in range(6):
+        controller.act(frame((1, 1)))
+    assert (model.seen[-1][0].shape[1], model.seen[-1][1].shape[1]) == (expected, expected - 1)
+
+
+def test_no_context_is_refused() -> None:
+    with pytest.raises(JepaflowError, match="context is 0"):
+        ControllerConfig(context=0)
+
+
 @pytest.mark.parametrize(("history", "block"), [(1, 1), (1, 3), (3, 1)])
 def test_degenerate_history_and_block(history: int, block: int) -> None:
     model = Abacus(block=block, history=history)
