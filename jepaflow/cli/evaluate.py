@@ -62,6 +62,8 @@ class Args:
     cost: CostConfig = field(default_factory=lambda: CostConfig(path=1.0))
     execute: int = 1
     """Blocks executed before planning anew."""
+    context: int | None = None
+    """Frames of the past that plans begin with, at most; left out: the model's history."""
     deadline: str | None = None
     """Time per decision, all worlds together, e.g. 50ms or 0.2s: the best plan so far is taken then."""
     proposals: tuple[Literal["inverse", "nearest"], ...] = ()
@@ -95,7 +97,7 @@ def run(args: Args) -> int:
         raise JepaflowError("there is no run to evaluate. Name at least one run folder.")
     if args.strip is not None:
         check_strip(args.strip, args.strip_trials)
-    control = ControllerConfig(args.solver, args.cost, args.execute, deadline=_seconds(args.deadline))
+    control = ControllerConfig(args.solver, args.cost, args.execute, args.context, deadline=_seconds(args.deadline))
     settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance, args.rate)
     evaluations, trials = [], None
     for i, folder in enumerate(args.runs):
