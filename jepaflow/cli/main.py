@@ -23,6 +23,7 @@ COMMANDS = {
     "diagnose": "judge a trained model: blind, short-sighted or sighted",
     "evaluate": "plan with a trained model in closed loop, beside the floors",
     "practise": "record what a trained model's planner does, to train the next one on",
+    "benchmark": "measure speed against plain references: plan, train, load, convert",
 }
 
 
