@@ -60,7 +60,8 @@ def plan_rows(args: Plan) -> list[Row]:
     makers: dict[str, Callable[[Bench], list[Row]]] = {
         "lewm_weights": lambda bench: [lewm_row(bench, SEEN)],
         "lewm_weights_1": lambda bench: [lewm_row(bench, 1)],
-        "vs_plain_lewm": lambda bench: [plain_row(bench)],
+        "vs_plain_lewm": lambda bench: [plain_row(bench, *_longest(bench))],
+        "vs_plain_lewm_same_predictor": lambda bench: [same_predictor_row(bench)],
         "vs_dino_wm": lambda bench: [dino_row(bench)],
         "gc_idm_vs_cem": lambda bench: [inverse_row(_ours(bench), bench.budget, bench.device)],
         "useful_plan_ms": lambda bench: useful_rows(bench.budget.repeats, bench.device),
@@ -76,9 +77,14 @@ def plan_rows(args: Plan) -> list[Row]:
     return rows
 
 
-def _ours(bench: Bench) -> OurPlanner:
-    """Our model at LeWorldModel's size."""
-    config, _ = longest(bench.args.preset, SEEN, bench.budget.horizon)
+def _longest(bench: Bench) -> tuple[JEPAConfig, str]:
+    """Our model at LeWorldModel's size, and what it is called."""
+    return longest(bench.args.preset, SEEN, bench.budget.horizon)
+
+
+def _ours(bench: Bench, config: JEPAConfig | None = None) -> OurPlanner:
+    """Our planner of our model at LeWorldModel's size, or of another."""
+    config = config or _longest(bench)[0]
     return OurPlanner(awake(config, bench.device), bench.budget, made_scene(config, SEEN, bench.device))
 
 
@@ -114,11 +120,17 @@ def lewm_row(bench: Bench, seen: int) -> Row:
     return ratio_row(name, pairs, f"{note}; {_described(bench, pairs, config, config, seen)}")
 
 
-def plain_row(bench: Bench) -> Row:
-    """Our model, in which nothing slides, over LeWorldModel at equal parameters."""
-    theirs = preset(bench.args.preset)
-    config, called = longest(bench.args.preset, SEEN, bench.budget.horizon)
-    ours = _ours(bench)
+def same_predictor_row(bench: Bench) -> Row:
+    """LeWorldModel's own sizes with a context as long as history and plan: what is gained without another model."""
+    length = SEEN + bench.budget.horizon
+    config = preset(bench.args.preset, history=length)
+    called = f"preset {bench.args.preset} with a history of {length}"
+    return plain_row(bench, config, called, "speed/vs_plain_lewm_same_predictor")
+
+
+def plain_row(bench: Bench, config: JEPAConfig, called: str, name: str = "speed/vs_plain_lewm") -> Row:
+    """A model in which nothing slides, over LeWorldModel at equal parameters."""
+    theirs, ours = preset(bench.args.preset), _ours(bench, config)
     plain = awake(theirs, bench.device)
     counts = [sum(p.numel() for p in model.parameters()) for model in (ours.model, plain)]
     reference = plain_planner(plain, bench.budget)
@@ -128,14 +140,14 @@ def plain_row(bench: Bench) -> Row:
         f"{called} ({counts[0]:,} parameters, {_bits(ours)}) over preset {bench.args.preset} ({counts[1]:,}, float32, history "
         f"{theirs.history}), {_frames(SEEN)}; {_described(bench, pairs, config, theirs, SEEN)}"
     )
-    return ratio_row("speed/vs_plain_lewm", pairs, note)
+    return ratio_row(name, pairs, note)
 
 
 def dino_row(bench: Bench) -> Row:
     """Our model over a predictor of DINO-WM's size, a part of whose budget is run."""
     budget, size = bench.budget, DinoSize()
     ours = _ours(bench)
-    config, called = longest(bench.args.preset, SEEN, budget.horizon)
+    config, called = _longest(bench)
     entries = config.block * config.action_dim
     torch.manual_seed(0)
     other = DinoWM(size, entries).to(bench.device).eval()
@@ -196,11 +208,10 @@ def _work(bench: Bench, pairs: Pairs, who: str, work: int) -> str:
 
 def _budget(bench: Bench) -> str:
     budget = bench.budget
-    part = "" if budget.part is None else f", {budget.part} of them run and the search scaled to all"
+    part = "" if budget.part is None else f" ({budget.part} of the iterations run, the search scaled to all)"
     return (
-        f"{budget.samples} samples × {budget.iterations} iterations{part} × {budget.horizon} blocks, encoding included "
-        "(ours: the new frame, latents of the others are kept; plain: history and goal once a plan); "
-        f"{bench.limits.where}"
+        f"{budget.samples} samples × {budget.iterations} iterations × {budget.horizon} blocks{part}, encoding included "
+        f"(ours: the new frame, latents of the others are kept; plain: history and goal once a plan); {bench.limits.where}"
     )
 
 
