@@ -8,7 +8,7 @@ CPU, and the projector's normalises already. Several views enter as extra input 
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -86,6 +86,42 @@ class ViT(nn.Module):
         return out
 
 
+class _SmallMapConv(torch.autograd.Function):
+    """3×3 convolution, stride 1, padding 1, whose gradients are convolutions as well.
+
+    That of the weight is one over the batch, with the gradient's map for a kernel. On maps of 4×4 and less it takes half to
+    three quarters of the time of oneDNN's own weight gradient, in float32 on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return nn.functional.conv2d(x, weight, bias, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = (_channels_last(saved) for saved in ctx.saved_tensors)
+        grad = _channels_last(grad)
+        to_x = nn.functional.conv2d(grad, _channels_last(weight.flip(2, 3).transpose(0, 1)), padding=1)
+        over_batch = _channels_last(x.transpose(0, 1)), _channels_last(grad.transpose(0, 1))
+        to_weight = nn.functional.conv2d(*over_batch, padding=1).transpose(0, 1)
+        return to_x, to_weight, grad.sum((0, 2, 3))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _convolve(conv: nn.Conv2d, x: Float[Tensor, "B C S S"]) -> Float[Tensor, "B C S S"]:
+    """Apply a 3×3 convolution of a residual block, by the path whose gradient is fastest."""
+    small = x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[-1] <= 4
+    if small and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
+        fast: Tensor = _SmallMapConv.apply(x, conv.weight, conv.bias)  # type: ignore[no-untyped-call]
+        return fast
+    out: Tensor = conv(x)
+    return out
+
+
 class ResidualBlock(nn.Module):
     """Two 3×3 convolutions around a shortcut (He et al. 2016), the second starting at zero instead of a BatchNorm."""
 
@@ -97,7 +133,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C S S"]) -> Float[Tensor, "B C S S"]:
         """One block."""
-        return torch.relu(x + self.conv2(torch.relu(self.conv1(x))))
+        return torch.relu(x + _convolve(self.conv2, torch.relu(_convolve(self.conv1, x))))
 
 
 class ConvNet(nn.Module):
@@ -122,7 +158,7 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C S S"]) -> Float[Tensor, "B F"]:
         """Normalised pixels → features."""
-        features = self.trunk(x.contiguous(memory_format=torch.channels_last))
+        features = self.trunk(_channels_last(x))
         out: Tensor = self.head(features.flatten(1))
         return out
 

@@ -9,7 +9,8 @@ with 17 knots on [0, 3], trapezoid weights doubled by symmetry (2·dt inside, dt
 B is part of the released loss: the batch size changes the effective λ. The statistic is averaged over directions and time.
 
 Written as one autograd function because the plain graph keeps 17 cosines and sines of every projection: the knots
-are multiples of dt, so one sine and cosine and a rotation per knot suffice, and the gradient is a closed form.
+are multiples of dt, so cos and sin of all of them are the powers of one complex number e^{i·dt·h}, and the gradient is a
+polynomial in it (Horner). That is a third of the time of rotating cosines and sines apart.
 Under data parallelism the characteristic function is that of the global batch; every rank must draw the same
 directions; the gradient is multiplied by the world size because data-parallel training averages gradients.
 """
@@ -46,35 +47,33 @@ class _EppsPulley(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor) -> Tensor:
         t, phi, weights = _knots(h.device)
-        world, batch = _world(), h.shape[1] * _world()
-        cos1, sin1 = torch.cos(t[1] * h), torch.sin(t[1] * h)
-        mean_cos, mean_sin = [], []
-        cos, sin = torch.ones_like(h), torch.zeros_like(h)
-        for _ in range(1, KNOTS):
-            cos, sin = cos * cos1 - sin * sin1, sin * cos1 + cos * sin1
-            mean_cos.append(cos.mean(1))
-            mean_sin.append(sin.mean(1))
-        ecf = torch.stack([torch.stack(mean_cos), torch.stack(mean_sin)])  # [2, knots - 1, T, M]; t = 0 adds nothing
+        world = _world()
+        turn = torch.polar(torch.ones_like(h), t[1] * h)
+        power, means = turn.clone(), [turn.mean(1)]
+        for _ in range(2, KNOTS):
+            power *= turn
+            means.append(power.mean(1))
+        error = torch.stack(means)  # the characteristic function, [knots - 1, T, M]; t = 0 adds nothing
         if world > 1:
-            dist.all_reduce(ecf, op=dist.ReduceOp.SUM)
-            ecf /= world
-        error = ecf - torch.stack([phi[1:], torch.zeros_like(phi[1:])])[:, :, None, None]
-        statistic = batch * (error.square().sum(0) * weights[1:, None, None]).sum(0)
-        ctx.save_for_backward(cos1, sin1, error)
-        return statistic.mean()
+            dist.all_reduce(torch.view_as_real(error), op=dist.ReduceOp.SUM)
+            error /= world
+        error -= phi[1:, None, None]
+        ctx.save_for_backward(turn, error)
+        square = torch.view_as_real(error).square().sum(-1)
+        return (h.shape[1] * world * (square * weights[1:, None, None]).sum(0)).mean()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        cos1, sin1, error = ctx.saved_tensors
-        t, _, weights = _knots(cos1.device)
-        out = torch.zeros_like(cos1)
-        cos, sin = torch.ones_like(cos1), torch.zeros_like(cos1)
-        for k in range(1, KNOTS):
-            cos, sin = cos * cos1 - sin * sin1, sin * cos1 + cos * sin1
-            slope = 2 * weights[k] * t[k] * error[:, k - 1, :, None]  # [2, T, 1, M]
-            out.addcmul_(cos, slope[1]).addcmul_(sin, slope[0], value=-1)
-        # d statistic / d h = B · (…) / B: the batch factor and the mean cancel; × world undoes the averaging of gradients.
-        gradient: Tensor = out * (grad * _world() / (cos1.shape[0] * cos1.shape[2]))
+        turn, error = ctx.saved_tensors
+        t, _, weights = _knots(turn.device)
+        # d statistic / d h = −Im Σ_k 2 w_k t_k · conj(error_k) · turn^k, whatever the batch: its factor and the mean's cancel.
+        slope = (2 * weights * t)[1:, None, None] * error.conj()
+        total = slope[-1, :, None] * turn
+        for k in reversed(range(KNOTS - 2)):
+            total += slope[k, :, None]
+            total *= turn
+        # × world undoes the averaging of gradients.
+        gradient: Tensor = total.imag * (-grad * _world() / (turn.shape[0] * turn.shape[2]))
         return gradient
 
 

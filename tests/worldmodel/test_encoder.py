@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jepaflow.worldmodel.attention import attend
-from jepaflow.worldmodel.encoder import EncoderConfig, ViT
+from jepaflow.worldmodel.encoder import EncoderConfig, ResidualBlock, ViT
 
 
 def test_vit_equals_transformers() -> None:
@@ -68,3 +68,15 @@ def test_explicit_attention_equals_the_fused_kernel(tokens: int, causal: bool) -
     q, k, v = torch.randn(3, 2, 3, tokens, 4)
     expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
     torch.testing.assert_close(attend(q, k, v, causal), expected)
+
+
+@pytest.mark.parametrize("side", [1, 3, 4])
+def test_small_maps_have_the_plain_convolution_s_gradients(side: int) -> None:
+    block = ResidualBlock(8)
+    torch.nn.init.normal_(block.conv2.weight, std=0.2)
+    x = torch.randn(6, 8, side, side, requires_grad=True)
+    fast = torch.autograd.grad(block(x).square().sum(), [x, *block.parameters()])
+    plain = x + block.conv2(torch.relu(block.conv1(x)))
+    slow = torch.autograd.grad(torch.relu(plain).square().sum(), [x, *block.parameters()])
+    for mine, other in zip(fast, slow, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
