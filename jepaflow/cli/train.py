@@ -21,13 +21,15 @@ class Args:
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     resume: bool = False
     """continue the run in --output-dir from its last checkpoint, with its own configuration"""
+    minutes: float | None = None
+    """stop after so many minutes, with a checkpoint; --resume goes on. The learning rate falls over --steps all the same"""
     json: Path | None = None
     """write the last health figures to this file"""
 
 
 def run(args: Args) -> int:
     """Train; prints where the checkpoint lies."""
-    trainer = train(args.train, args.output_dir, args.resume)
+    trainer = train(args.train, args.output_dir, args.resume, args.minutes)
     from jepaflow.training.log import read_log
 
     rows = [row for row in read_log(args.output_dir) if "val/skill" in row]
@@ -39,6 +41,8 @@ def run(args: Args) -> int:
         )
         if args.json:
             write_json(args.json, last)
+    if trainer.step < trainer.config.steps:
+        console.print(f"The time is up at step {trainer.step} of {trainer.config.steps}. --resume goes on from there.")
     console.print(
         f"Trained to step {trainer.step}: {args.output_dir / 'checkpoints' / 'last'}\nNext: jepaflow diagnose {args.output_dir}"
     )

@@ -157,6 +157,17 @@ def load_model(folder: Path) -> JEPA:
     return model.eval()
 
 
+def laid_out(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """An optimizer's saved tensor on its parameter's device and, if it is as large, in its memory layout.
+
+    Fused optimizers walk through memory and do not look at strides: beside channels-last weights, contiguous averages would
+    be taken for those of other weights.
+    """
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)  # the count of steps
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
+
+
 def restore(checkpoint: Path, model: JEPA, optimizer: torch.optim.Optimizer) -> int:
     """Put a checkpoint's weights and optimizer state into ``model`` and ``optimizer``; returns the step.
 
@@ -172,7 +183,7 @@ def restore(checkpoint: Path, model: JEPA, optimizer: torch.optim.Optimizer) -> 
         state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         if not {"step", "exp_avg", "exp_avg_sq"} <= set(state) or state["exp_avg"].shape != parameter.shape:
             raise JepaflowError(f"{checkpoint} holds no optimizer state for {name}. Use an older checkpoint.")
-        states[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
+        states[parameter] = {key: laid_out(value, parameter) for key, value in state.items()}
     own = model.state_dict()
     if set(own) != set(weights) or any(own[k].shape != v.shape for k, v in weights.items()):
         raise JepaflowError(f"{checkpoint} holds the weights of another model. Use an older checkpoint.")

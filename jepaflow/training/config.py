@@ -70,6 +70,9 @@ class TrainConfig:
     """optimizer steps"""
     batch_size: int = 64
     """windows in an optimizer step"""
+    accumulate: int = 1
+    """N: micro-batches that an optimizer step is computed in, one after the other, for lack of memory. SIGReg and BatchNorm
+    then see one micro-batch of batch-size / N windows at a time; SIGReg counts N-fold, so that λ keeps its meaning"""
     loss: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     seed: int = 0
@@ -90,6 +93,8 @@ class TrainConfig:
     """auto, bf16 or float32; auto takes bf16 where the processor multiplies it natively"""
     device: str = "auto"
     """auto, cpu or cuda"""
+    compile: str = "auto"
+    """auto, on or off: compile encoder and predictor (torch.compile); auto compiles on a GPU, if it works there"""
     init: Path | None = None
     """begin from this run's weights and scalers (its newest checkpoint), not from random ones"""
 
@@ -101,6 +106,11 @@ class TrainConfig:
                 raise JepaflowError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1.")
         if self.batch_size < 2:
             raise JepaflowError(f"--batch-size is {self.batch_size}; SIGReg and BatchNorm need at least 2.")
+        if self.accumulate < 1 or self.batch_size % self.accumulate or self.batch_size < 2 * self.accumulate:
+            raise JepaflowError(
+                f"--accumulate {self.accumulate} does not divide --batch-size {self.batch_size} into micro-batches of at "
+                "least 2 windows. Choose another of the two."
+            )
         if not 1 <= self.prefix <= (self.loss.rollout_steps if self.loss.rollout else 1):
             raise JepaflowError(
                 f"--prefix is {self.prefix}; it must be at least 1, and what lies beyond the next step is learned from "
@@ -112,6 +122,8 @@ class TrainConfig:
             )
         if self.precision not in ("auto", "bf16", "float32") or self.device not in ("auto", "cpu", "cuda"):
             raise JepaflowError("--precision is auto, bf16 or float32; --device is auto, cpu or cuda.")
+        if self.compile not in ("auto", "on", "off"):
+            raise JepaflowError("--compile is auto, on or off.")
 
     @property
     def frames(self) -> int:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from jepaflow.common.console import console, progress
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path
+from jepaflow.training.checkpoint import laid_out
 
 WARMUP = 0.02
 """share of the steps"""
@@ -69,7 +70,7 @@ def fit(
     matrices = [p for p in module.parameters() if p.ndim > 1]
     vectors = [p for p in module.parameters() if p.ndim <= 1]
     groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     first = _restore(partial, about, module, optimizer) if partial is not None else 0
     saved = time.monotonic()
     with progress(phase, config.steps) as advance:
@@ -116,7 +117,7 @@ def _restore(path: Path, about: str, module: nn.Module, optimizer: torch.optim.O
         module.load_state_dict({k.removeprefix("weights/"): v for k, v in tensors.items() if k.startswith("weights/")})
         for name, parameter in module.named_parameters():
             optimizer.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device)
+                key: laid_out(value, parameter)
                 for key in ("step", "exp_avg", "exp_avg_sq")
                 if (value := tensors.get(f"state/{name}/{key}")) is not None
             }

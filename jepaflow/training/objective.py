@@ -7,7 +7,8 @@ asks the latents to hold what the actions did, which small motions of a wrist or
 asks them to hold the joints themselves, as exactly as a planner must place them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float
@@ -87,6 +88,49 @@ def losses(model: JEPA, window: Window, config: ObjectiveConfig, generator: torc
     total = prediction + config.sigreg * gaussian + config.rollout * imagined
     total = total + config.inverse * inverted + config.grounding * grounded
     return Losses(total, prediction, gaussian, imagined, inverted, grounded, z)
+
+
+def backward(
+    model: JEPA,
+    window: Window,
+    config: ObjectiveConfig,
+    generator: torch.Generator,
+    pieces: int = 1,
+    precision: torch.dtype = torch.float32,
+) -> Losses:
+    """Add the objective's gradients on a batch to the model's, one micro-batch after the other.
+
+    SIGReg is a statistic of the batch that grows with its size: of micro-batches it is ``pieces`` times their mean, so that
+    λ means what it meant for the whole batch. All else is a mean over windows, and the same in any number of pieces.
+
+    Args:
+        model, window, config, generator: as for `losses`.
+        pieces: micro-batches; must divide the batch.
+        precision: of the forward pass where autocast lowers it.
+
+    Returns:
+        The losses of the whole batch, detached.
+    """
+    weighted, found = replace(config, sigreg=config.sigreg * pieces), []
+    for piece in _split(window, pieces):
+        with torch.autocast(model.device.type, precision, enabled=precision != torch.float32):
+            parts = losses(model, piece, weighted, generator)
+        (parts.total / pieces).backward()  # type: ignore[no-untyped-call]
+        found.append({field.name: getattr(parts, field.name).detach() for field in fields(parts)})
+    if pieces == 1:
+        return Losses(**found[0])
+    means = {name: torch.stack([part[name] for part in found]).mean() for name in found[0] if name != "latents"}
+    means["sigreg"] = means["sigreg"] * pieces
+    return Losses(**means, latents=torch.cat([part["latents"] for part in found]))
+
+
+def _split(window: Window, pieces: int) -> Iterator[Window]:
+    """Equal shares of a batch, in order."""
+    size = len(window.where) // pieces
+    for begin in range(0, size * pieces, size):
+        rows = slice(begin, begin + size)
+        proprio = None if window.proprio is None else window.proprio[rows]
+        yield Window(window.pixels[rows], window.blocks[rows], proprio, window.where[rows])
 
 
 def inverse_error(model: JEPA, z: Float[Tensor, "B T D"], blocks: Float[Tensor, "B T K A"]) -> Float[Tensor, ""]:

@@ -25,11 +25,11 @@ from jepaflow.data.windows import Window, Windows, check_match, prefetch
 from jepaflow.training.calibrate import calibrate
 from jepaflow.training.checkpoint import restore_newest, save_checkpoint
 from jepaflow.training.config import DatasetConfig, OptimConfig, TrainConfig
-from jepaflow.training.device import choose_device, choose_precision
+from jepaflow.training.device import choose_compile, choose_device, choose_precision, moved, pinned, prepare
 from jepaflow.training.health import health
 from jepaflow.training.initial import begin_from, inherited
 from jepaflow.training.log import TrainingLog
-from jepaflow.training.objective import Losses, ObjectiveConfig, losses
+from jepaflow.training.objective import Losses, ObjectiveConfig, backward
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig, Scaler
 from jepaflow.worldmodel.presets import preset
 
@@ -72,11 +72,11 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def make_optimizer(model: JEPA, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; weight decay on matrices only."""
+    """AdamW, all weights in one kernel; weight decay on matrices only."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": config.optim.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.optim.lr)
+    return torch.optim.AdamW(groups, lr=config.optim.lr, fused=True)
 
 
 class Trainer:
@@ -102,6 +102,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = JEPA(model_config(config, self.stores[0])).to(self.device)
         self._fit_scalers()
+        compiled, why_compile = choose_compile(config.compile, self.device)
+        prepare([self.model.encoder, self.model.predictor], self.device, self.precision, compiled)
         self.optimizer = make_optimizer(self.model, config)
         self.windows = self._windows([s.train for s in self.splits])
         self.batches = self.windows.batches_per_epoch(config.batch_size)
@@ -111,9 +113,11 @@ class Trainer:
             )
         self.val = self._val_batches()
         self.step = 0
+        self.deadline = math.inf  # of time.monotonic
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
         console.print(
-            f"{self.model!r}\n{self.device} ({why_device}), {str(self.precision)[6:]} ({why_precision}), {len(self.windows):,} windows"
+            f"{self.model!r}\n{self.device} ({why_device}), {str(self.precision)[6:]} ({why_precision}), "
+            f"{'compiled' if compiled else 'not compiled'} ({why_compile}), {len(self.windows):,} windows"
         )
 
     def _split(self, store: Store) -> Split:
@@ -168,16 +172,15 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
         if not bool(window.blocks.isfinite().all()):
             self._refuse("An action", window, ~window.blocks.flatten(1).isfinite().all(1))
-        window = window.to(self.device)
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            parts = losses(self.model, window, self.config.loss, generator)
-        if not bool(parts.total.isfinite()):
-            self._refuse(f"The loss of step {step}", window, ~parts.latents.flatten(1).isfinite().all(1))
+        window = moved(window, self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.config)
         self.optimizer.zero_grad(set_to_none=True)
-        parts.total.backward()  # type: ignore[no-untyped-call]
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip))
+        parts = backward(self.model, window, self.config.loss, generator, self.config.accumulate, self.precision)
+        length = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
+        total, norm = torch.stack([parts.total, length]).tolist()  # the one place where the GPU is waited for
+        if not math.isfinite(total):
+            self._refuse(f"The loss of step {step}", window, ~parts.latents.flatten(1).isfinite().all(1))
         if not math.isfinite(norm):
             self._refuse(f"The gradient of step {step}", window, torch.zeros(len(window.where), dtype=torch.bool))
         self.optimizer.step()
@@ -223,12 +226,15 @@ class Trainer:
         return self.step % every == 0 or self.step == self.config.steps
 
     def fit(self) -> dict[str, float]:
-        """Train to the last step; returns the last health figures."""
+        """Train to the last step, or to the first that ends after ``deadline``; returns the last health figures.
+
+        Stopped early, a run saves a checkpoint, and ends after its resumption with the weights of one that never stopped.
+        """
         config, last = self.config, {}
         waited, begin, since = 0.0, time.perf_counter(), self.step
         with TrainingLog(self.run, self.step) as log, progress("Train", config.steps) as advance:
             advance(self.step)
-            batches = prefetch(self.read, self.step, config.steps)
+            batches = prefetch(lambda step: pinned(self.read(step), self.device), self.step, config.steps)
             while self.step < config.steps:
                 asked = time.perf_counter()
                 step, window = next(batches)
@@ -236,13 +242,14 @@ class Trainer:
                 parts, norm = self._update(step, window)
                 self.step = step + 1
                 values: dict[str, float] = {}
+                late = time.monotonic() >= self.deadline
                 if self._due(config.log_every):
                     elapsed = time.perf_counter() - begin
                     frames = (self.step - since) * config.batch_size * config.frames
                     values = _log_values(parts, norm, learning_rate(step, config))
                     values |= {"frames_per_s": frames / elapsed, "waiting_for_data": waited / elapsed}
                     waited, begin, since = 0.0, time.perf_counter(), self.step
-                if self._due(config.val_every) or self._due(config.save_every):
+                if self._due(config.val_every) or self._due(config.save_every) or late:
                     pause = time.perf_counter()
                     calibrate(self.model, self._recent())
                     if self.val and self._due(config.val_every):
@@ -252,9 +259,11 @@ class Trainer:
                 if values:
                     log.write(self.step, values)
                     advance(0, note=_note(values | last))
-                if self._due(config.save_every):
+                if self._due(config.save_every) or late:
                     self.save()  # after the log: a run that dies in between repeats the step instead of missing its line
                 advance(1)
+                if late:
+                    break
             batches.close()
         return last
 
@@ -271,7 +280,7 @@ def _note(values: dict[str, float]) -> str:
     if "val/skill" in values:
         parts.append(f"skill {values['val/skill']:.2f} rank {values.get('val/effective_rank', 0):.1f}")
     if "frames_per_s" in values:
-        parts.append(f"{values['frames_per_s']:.0f} frames/s")
+        parts.append(f"{values['frames_per_s']:.0f} frames/s, {values['waiting_for_data']:.0%} waiting for data")
     return " · ".join(parts)
 
 
@@ -293,13 +302,15 @@ def _saved(config: TrainConfig) -> dict[str, Any]:
     return values
 
 
-def train(config: TrainConfig, run: Path, resume: bool = False) -> Trainer:
-    """Start or resume a run in folder ``run`` and train it to its last step.
+def train(config: TrainConfig, run: Path, resume: bool = False, minutes: float | None = None) -> Trainer:
+    """Start or resume a run in folder ``run`` and train it to its last step, or for so many minutes (at least one step).
 
     Raises:
         JepaflowError: when the folder holds another run, or the configuration differs from the one resumed.
     """
-    saved_path = run / "config.json"
+    begin, saved_path = time.monotonic(), run / "config.json"
+    if minutes is not None and not minutes > 0:
+        raise JepaflowError(f"--minutes is {minutes:g}; it must be positive.")
     if saved_path.exists():
         if not resume:
             raise JepaflowError(
@@ -322,6 +333,8 @@ def train(config: TrainConfig, run: Path, resume: bool = False) -> Trainer:
         console.print(
             f"Resumed at step {step} of {config.steps}." if step else "There is no checkpoint to resume: starts anew."
         )
+    if minutes is not None:
+        trainer.deadline = begin + 60 * minutes
     trainer.fit()
     return trainer
 
@@ -334,7 +347,17 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-CHANGEABLE = {"optim.lr", "device", "precision", "log_every", "val_every", "save_every", "keep", "dataset.path"}
+CHANGEABLE = {
+    "optim.lr",
+    "device",
+    "precision",
+    "compile",
+    "log_every",
+    "val_every",
+    "save_every",
+    "keep",
+    "dataset.path",
+}
 """What may be given anew on resuming; everything else comes from the run."""
 
 

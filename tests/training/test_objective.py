@@ -12,7 +12,7 @@ from jepaflow.data.scaling import change_statistics, column_statistics
 from jepaflow.data.store import Store
 from jepaflow.data.windows import Window
 from jepaflow.training.config import DatasetConfig, TrainConfig
-from jepaflow.training.objective import ObjectiveConfig, inverse_error, losses
+from jepaflow.training.objective import ObjectiveConfig, backward, inverse_error, losses
 from jepaflow.training.trainer import Trainer
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
 from tests.stores import write_store
@@ -144,3 +144,42 @@ def test_a_prefix_predictor_learns_from_its_rollout() -> None:
     losses(model, window(), config, torch.Generator().manual_seed(0)).rollout.backward()
     assert model.predictor.queries is not None and model.predictor.queries.grad is not None
     assert model.predictor.queries.grad.abs().sum() > 0
+
+
+def _gradients(model: JEPA, config: ObjectiveConfig, pieces: int) -> tuple[dict[str, torch.Tensor], float]:
+    model.zero_grad()
+    parts = backward(model, window(batch=6), config, torch.Generator().manual_seed(0), pieces)
+    torch.testing.assert_close(parts.total, parts.prediction + config.sigreg * parts.sigreg)
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}, float(parts.sigreg)
+
+
+@pytest.mark.parametrize("pieces", [2, 3])
+def test_accumulated_gradients_are_the_whole_batch_s(pieces: int) -> None:
+    """In eval mode, where BatchNorm and dropout do not tell micro-batches apart."""
+    model = JEPA(TINY).eval()
+    (whole, _), (parts, _) = (_gradients(model, ObjectiveConfig(sigreg=0.0), n) for n in (1, pieces))
+    assert whole.keys() == parts.keys() and any(g.abs().max() > 1e-4 for g in whole.values())
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-7)
+
+
+def test_sigreg_of_micro_batches_weighs_as_that_of_the_batch() -> None:
+    """A collapsed latent is equally far from a Gaussian in any share of the batch: the statistic must not shrink with it."""
+    model = JEPA(TINY).eval()
+    with torch.no_grad():
+        model.projector[3].weight.zero_()
+    (_, whole), (_, parts) = (_gradients(model, ObjectiveConfig(directions=4096), n) for n in (1, 3))
+    assert whole > 1 and parts == pytest.approx(whole, rel=0.05)
+
+
+def test_accumulation_trains_and_must_divide_the_batch(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s.h5", [24, 30])
+    data = DatasetConfig(path=(store,), val_fraction=0.0)
+    config = TrainConfig(dataset=data, steps=2, batch_size=8, accumulate=2, device="cpu", log_every=1)
+    trainer = Trainer(config, tmp_path / "run")
+    before = [p.clone() for p in trainer.model.parameters()]
+    trainer.fit()
+    assert trainer.step == 2 and any(not torch.equal(a, b) for a, b in zip(before, trainer.model.parameters()))
+    for accumulate in (0, 3, 8):
+        with pytest.raises(JepaflowError, match="--accumulate"):
+            replace(config, accumulate=accumulate)

@@ -207,7 +207,14 @@ def test_no_pickle_is_loaded(store: Path, tmp_path: Path) -> None:
 
 
 def test_bad_settings_are_sentences(store: Path, tmp_path: Path) -> None:
-    for bad in ({"steps": 0}, {"batch_size": 1}, {"keep": 1}, {"precision": "int8"}, {"device": "tpu"}):
+    for bad in (
+        {"steps": 0},
+        {"batch_size": 1},
+        {"keep": 1},
+        {"precision": "int8"},
+        {"device": "tpu"},
+        {"compile": "yes"},
+    ):
         with pytest.raises(JepaflowError):
             quick(store, **bad)
     with pytest.raises(JepaflowError, match="Convert with --image-size 96"):
@@ -218,6 +225,19 @@ def test_bad_settings_are_sentences(store: Path, tmp_path: Path) -> None:
         Trainer(TrainConfig(), tmp_path)
     with pytest.raises(JepaflowError, match="not a run folder"):
         load_run(tmp_path)
+
+
+def test_a_run_stopped_by_the_clock_goes_on_as_if_never_stopped(store: Path, tmp_path: Path) -> None:
+    config = quick(store, steps=4, save_every=4, val_every=4)
+    whole = train(config, tmp_path / "whole")
+    for step in (1, 2, 3, 4):
+        stopped = train(config, tmp_path / "stopped", resume=True, minutes=1e-9)
+        assert stopped.step == step == int(saved_checkpoints(tmp_path / "stopped")[-1].name)
+    other = stopped.model.state_dict()
+    assert all(torch.equal(value, other[key]) for key, value in whole.model.state_dict().items())
+    assert [row["step"] for row in read_log(tmp_path / "stopped")] == [1, 2, 3, 4]
+    with pytest.raises(JepaflowError, match="--minutes is 0"):
+        train(config, tmp_path / "stopped", resume=True, minutes=0.0)
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
