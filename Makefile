@@ -3,10 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types clean
+.PHONY: demo paper test lint types clean
 
 demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
+
+# The published size on a machine with a GPU; e.g. make paper PAPER="--worlds push_t two_room --minutes 180". Run again, it goes on.
+paper: $(VENV)/installed
+	$(BIN)/python scripts/paper_gpu.py $(PAPER)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
