@@ -20,6 +20,8 @@ COMMANDS = {
     "collect": "record episodes of a simulated world as a LeRobot dataset",
     "train": "train a world model on a store",
     "heads": "train the inverse dynamics and temporal distance heads of a run",
+    "decoder": "learn to draw what a run's latents hold",
+    "imagine": "show what a run imagines, beside what came: real, reconstructed, imagined",
     "diagnose": "judge a trained model: blind, short-sighted or sighted",
     "evaluate": "plan with a trained model in closed loop, beside the floors",
     "practise": "record what a trained model's planner does, to train the next one on",

@@ -28,10 +28,8 @@ from jepaflow.evaluation.run import PlannerPolicy
 from jepaflow.evaluation.trials import Trials
 from jepaflow.sims.registry import World, WorldEntry
 from jepaflow.training.checkpoint import Run
+from jepaflow.training.decoder_figures import nearest
 from jepaflow.training.latents import cached_latents
-
-QUERIES = 16
-"""Latents compared with all training rows at once: bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -168,23 +166,13 @@ def _imagined(
         foreseen[:, 1:] = policy.dream(worlds, seen.shape[1] - 1)[chosen]
     spread = float(2.0 * memory.z.var(0).mean()) or 1.0
     error = np.sqrt(np.square(foreseen - seen).mean(-1) / spread)
-    rows, gap = _nearest(memory.z, torch.from_numpy(foreseen).flatten(0, 1))
+    rows, gap = nearest(memory.z, torch.from_numpy(foreseen).flatten(0, 1))
     frames = memory.corpus.frames(rows, run.model.config.cameras[:1])[:, 0].reshape(*error.shape, *_shape(run))
     return [Imagined(*both) for both in zip(frames, error, np.sqrt(gap.reshape(error.shape) / spread), strict=True)], ""
 
 
 def _shape(run: Run) -> tuple[int, int, int]:
     return (run.model.config.image_size, run.model.config.image_size, 3)
-
-
-def _nearest(z: torch.Tensor, wanted: torch.Tensor) -> tuple[Int[np.ndarray, " q"], Float[np.ndarray, " q"]]:
-    """Return for each wanted latent (q, D) the row of `z` (n, D) nearest to it, and their mean squared difference."""
-    rows, gaps = [], []
-    for begin in range(0, len(wanted), QUERIES):
-        distance, row = torch.cdist(wanted[begin : begin + QUERIES], z).min(1)
-        rows.append(row)
-        gaps.append(distance.square() / z.shape[1])
-    return torch.cat(rows).numpy(), torch.cat(gaps).numpy()
 
 
 def _progress(

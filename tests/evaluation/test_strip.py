@@ -17,11 +17,12 @@ from jepaflow.evaluation.closed_loop import plan_trials
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.outcome import Outcome
 from jepaflow.evaluation.planner import PlannerConfig
-from jepaflow.evaluation.strip import Strips, _nearest, choose, gather_strips
+from jepaflow.evaluation.strip import Strips, choose, gather_strips
 from jepaflow.evaluation.strip_picture import GOAL, MARGIN, TILE, check_strip, draw_strips, outcome_words
 from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.training.checkpoint import Run, load_run
+from jepaflow.training.decoder_figures import nearest
 from jepaflow.worldmodel.presets import PRESETS
 from tests.evaluation.test_evaluate import SOLVER, make_run
 
@@ -105,7 +106,7 @@ def trained_rows(trained: Run) -> int:
 
 def test_the_nearest_row_is_found() -> None:
     z = torch.from_numpy(np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32))
-    rows, gaps = _nearest(z, z[[7, 30] * 20] + 0.01)
+    rows, gaps = nearest(z, z[[7, 30] * 20] + 0.01)
     assert rows.tolist() == [7, 30] * 20
     assert gaps == pytest.approx(np.full(40, 1e-4), rel=0.05)
 
