@@ -173,9 +173,10 @@ def _film(path: Path, shown: Imagination) -> None:
     def stream(camera: str, numbers: np.ndarray | None) -> Iterator[np.ndarray]:
         yield from pictures[camera] if numbers is None else pictures[camera][numbers]
 
-    speed = "" if slower == 1 else f" {slower} times slower than real."
+    speed = "" if slower == 1 else f", {slower} times slower than real"
+    words = f"Imagined from {len(shown.given)} frames and the actions alone{speed}. Errors: 100 % = two random frames."
     view = EpisodeView(
-        f"{shown.run}, {shown.store}", shown.episode, length, shown.fps, caption(shown) + speed, tuple(pictures), stream,
+        f"{shown.run} imagines {shown.store}", shown.episode, length, shown.fps, words, tuple(pictures), stream,
         tuple(traces),
     )  # fmt: skip
     with open_film(path, 1.0 / slower) as film:

@@ -2,9 +2,10 @@
 
 One decoder serves all cameras: the cameras see one scene, and how an edge is drawn is the same in each, so they share the
 convolutions; where things are is not, so each camera has its own linear map from the latent to a small feature map.
-It adds to the training pictures' median, so what it has not learned looks like the empty scene (a mean would carry the ghost
-of a pose that many episodes begin with). The last doubling is a sub-pixel convolution (Shi et al. 2016): no convolution
-runs at full resolution, which halves the time. Frames of any size work: the maps' sides are halves of it, rounded up.
+It adds to a base picture, the median of frames that differ, so what it has not learned looks like the empty scene. Where
+something passes in front, its sharp details must go, which no blurred map could take away: a fourth channel fades
+the base to its mean colour there. The last doubling is a sub-pixel convolution (Shi et al. 2016): no convolution runs at
+full resolution, which halves the time. Frames of any size work: the maps' sides are halves of it, rounded up.
 """
 
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ class DecoderConfig:
     """of the maps from the smallest side upwards; the last repeats"""
 
     def __post_init__(self) -> None:
-        sizes = {"number of cameras": len(self.cameras), "number of maps": len(self.channels)}
-        require_positive("decoder", latent_dim=self.latent_dim, image_size=self.image_size, hidden=self.hidden, **sizes)
+        sizes = {"hidden": self.hidden, "number of cameras": len(self.cameras), "number of maps": len(self.channels)}
+        require_positive("decoder", latent_dim=self.latent_dim, image_size=self.image_size, **sizes)
         require_positive("decoder", **{f"map {i}": size for i, size in enumerate(self.channels)})
 
     @classmethod
@@ -72,7 +73,7 @@ class Decoder(nn.Module):
         self.hidden = nn.Sequential(nn.Linear(config.latent_dim, config.hidden), nn.GELU())
         self.place = nn.Linear(config.hidden, views * widths[0] * sides[0] ** 2)
         self.grow = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip([widths[0], *widths], widths))
-        self.draw = nn.Conv2d(widths[-1], 3 * 2 * 2, 3, padding=1)
+        self.draw = nn.Conv2d(widths[-1], 4 * 2 * 2, 3, padding=1)
         for conv in self.grow:
             assert isinstance(conv, nn.Conv2d)
             nn.init.kaiming_normal_(conv.weight)
@@ -95,8 +96,10 @@ class Decoder(nn.Module):
             x = torch.relu(conv(x))
         size = config.image_size
         x = nn.functional.pixel_shuffle(self.draw(x), 2)[..., :size, :size].float()
-        pictures: Tensor = x.reshape(len(z), views, 3, size, size).permute(0, 1, 3, 4, 2)
-        return self.base + self.deviation * pictures
+        drawn, fade = x.reshape(len(z), views, 4, size, size).permute(0, 1, 3, 4, 2).split([3, 1], -1)
+        flat = self.base.mean((1, 2), keepdim=True)
+        pictures: Tensor = self.base + fade * (flat - self.base) + self.deviation * drawn
+        return pictures
 
     @torch.no_grad()
     def pictures(self, z: Float[Tensor, "B D"]) -> UInt8[Tensor, "B V S S 3"]:

@@ -15,7 +15,7 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.training import fitting
 from jepaflow.training.checkpoint import load_run, save_checkpoint
 from jepaflow.training.decoder_figures import nearest
-from jepaflow.training.decoding import DecodingConfig, load_decoder, pixel_loss, train_decoder
+from jepaflow.training.decoding import DecodingConfig, differing_rows, load_decoder, pixel_loss, train_decoder
 from jepaflow.worldmodel.decoder import Decoder, DecoderConfig
 from tests.stores import write_store
 from tests.training.tiny_run import SIZE, TINY, make_run
@@ -117,6 +117,18 @@ def test_focus_weighs_what_differs_from_the_median() -> None:
     focused = [float(pixel_loss(decoder, drawn, frames, 1.0)) for drawn in (misses, ghosts)]
     assert focused == pytest.approx([100**2 / 64 * 65 / 2, 100**2 / 64 / 2])
     assert float(pixel_loss(decoder, frames.float(), frames, 1.0)) == 0
+
+
+def test_the_empty_scene_is_found_where_most_frames_show_one_pose() -> None:
+    """Three quarters of the frames wait in one pose: rows that differ hardly hold it, so its median would not show it."""
+    rng = np.random.default_rng(0)
+    z = torch.from_numpy(rng.uniform(-1, 1, (400, 3))).float()
+    z[:300] = 0.001 * torch.randn(300, 3)
+    rows = differing_rows(z, 40, 1000)
+    assert len(rows) == 40 and (rows < 300).sum() <= 1
+    assert differing_rows(z[:1], 40, 1000).tolist() == [0]
+    assert len(differing_rows(z, 500, 100)) == 100
+    assert differing_rows(torch.zeros(5, 2), 3, 10).tolist() == [0]
 
 
 def test_nearest_finds_the_closest_row_and_its_gap() -> None:

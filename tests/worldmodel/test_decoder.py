@@ -41,6 +41,16 @@ def test_it_begins_with_the_median_picture_and_clips_bytes() -> None:
     assert decoder.pictures(z[:1]).unique().tolist() == [255]
 
 
+def test_fading_hides_the_sharp_base_behind_what_passes() -> None:
+    decoder = made(2, 16, 1)
+    decoder.base[0, :, ::2] = 0.0
+    decoder.base[0, :, 1::2] = 200.0
+    with torch.no_grad():
+        decoder.draw.bias[-4:] = 1.0  # type: ignore[union-attr, index]
+        faded = decoder(torch.zeros(1, 2))
+    torch.testing.assert_close(faded, torch.full_like(faded, 100.0))
+
+
 def test_errors_are_in_units_of_two_random_latents() -> None:
     decoder = made(5, 8, 1)
     z = torch.randn(4000, 5) * torch.tensor([1.0, 2.0, 0.1, 4.0, 0.0])
@@ -67,7 +77,8 @@ def test_it_learns_which_picture_a_latent_means_and_each_camera_its_own() -> Non
 
 
 @pytest.mark.parametrize(
-    "changes", [{"latent_dim": 0}, {"hidden": 0}, {"image_size": 0}, {"cameras": ()}, {"channels": (4, 0)}]
+    "changes",
+    [{"latent_dim": 0}, {"hidden": 0}, {"image_size": 0}, {"cameras": ()}, {"channels": (4, 0)}],
 )
 def test_sizes_below_one_get_a_sentence(changes: dict[str, object]) -> None:
     with pytest.raises(JepaflowError, match="must be at least 1"):
