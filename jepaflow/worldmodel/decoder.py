@@ -96,7 +96,8 @@ class Decoder(nn.Module):
             x = torch.relu(conv(x))
         size = config.image_size
         x = nn.functional.pixel_shuffle(self.draw(x), 2)[..., :size, :size].float()
-        drawn, fade = x.reshape(len(z), views, 4, size, size).permute(0, 1, 3, 4, 2).split([3, 1], -1)
+        x = x.reshape(len(z), views, 4, size, size).permute(0, 1, 3, 4, 2)
+        drawn, fade = x[..., :3], x[..., 3:]
         flat = self.base.mean((1, 2), keepdim=True)
         pictures: Tensor = self.base + fade * (flat - self.base) + self.deviation * drawn
         return pictures
