@@ -2,8 +2,8 @@
 
     python scripts/best_planners.py results/planning.json
 
-Best is who reached most goals, then who was there at the end most often. Choosing after the fact flatters the winner a
-little: the note says among how many.
+Best is who reached most goals, then who was there at the end most often, among those that attempted at least 200 trials.
+Choosing after the fact flatters the winner a little: the note says among how many.
 """
 
 import json
@@ -13,6 +13,8 @@ from typing import Any
 
 from jepaflow.common.files import write_json
 
+ENOUGH = 200
+
 
 def main(path: Path) -> None:
     """Replace the best rows."""
@@ -20,7 +22,7 @@ def main(path: Path) -> None:
     rows = {row["name"]: row for row in results["rows"] if "/best" not in row["name"]}
     planners: dict[str, list[str]] = {}
     for name in rows:
-        if f"{name}_end" in rows:
+        if f"{name}_end" in rows and rows[name]["n"] >= ENOUGH:
             planners.setdefault(name.rpartition("/")[0], []).append(name)
     for protocol, names in planners.items():
         best = max(names, key=lambda name: (rows[name]["value"], rows[f"{name}_end"]["value"]))
