@@ -6,7 +6,7 @@ Every cell (variant, seed) trains a nano model on the same number of frames of t
 nearly all the work: a longer window means fewer optimizer steps), fits the heads, and lets
 two planners attempt the same held-out trials: the inverse-dynamics head alone, and CEM over displacements with a path
 cost. Figures of a cell are kept in its run folder, so an interrupted benchmark goes on where it stopped, and more seeds
-may be added later. Rows ``planability/<protocol>/<variant>/<figure>``: success of both planners (``inverse``, ``cem``,
+may be added later; rows of other variants stay in the file. Rows ``planability/<protocol>/<variant>/<figure>``: success of both planners (``inverse``, ``cem``,
 ever and ``_end``; Wilson interval over the trials of all seeds), ``skill@1`` and ``skill@5`` (held-out forecast skill;
 min to max over seeds) and ``minutes`` (of training, min to max). The floors are the random and the do-nothing policy and
 CEM's first Gaussian without a model.
@@ -43,6 +43,7 @@ from jepaflow.training.objective import ObjectiveConfig
 from jepaflow.training.trainer import train
 from jepaflow.worldmodel.presets import PRESETS
 
+# A preset of this benchmark alone: runs carry their sizes with them, so nothing else needs to know it.
 PRESETS["nano_big_predictor"] = replace(PRESETS["nano"], predictor=PRESETS["paper"].predictor)
 
 SEARCH = SolverConfig("cem", samples=48, elites=8, iterations=3, horizon=3, parameters="displace")
@@ -212,7 +213,8 @@ def main(args: Args) -> None:
             if args.json is not None:
                 floor = floors(args, trials)
                 rows = [row for variant, own in cells.items() if own for row in rows_of(args, variant, own, floor)]
-                write_results(args.json, shlex.join(["python", "-m", "benchmarks.planability", *sys.argv[1:]]), rows)
+                command = shlex.join(["python", "-m", "benchmarks.planability", *sys.argv[1:]])
+                write_results(args.json, command, rows, keep=True)
 
 
 if __name__ == "__main__":

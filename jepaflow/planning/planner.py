@@ -169,7 +169,7 @@ class Planner:
         """
         space, imagine = self.parameterisation, self._meet(situation)
         price: Callable[[Tensor], Tensor] = lambda parameters: self._price(situation, imagine, parameters)  # noqa: E731
-        if situation.z.is_cuda and self.config.kind != "gradient":
+        if self._imaginer is not None and situation.z.is_cuda and self.config.kind != "gradient":
             price = Graphed(price)
         shape = (len(situation.z), self.config.horizon, space.count, len(space.rest))
         problem = Problem(
