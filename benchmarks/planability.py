@@ -6,10 +6,10 @@ Every cell (variant, seed) trains a nano model on the same number of frames of t
 nearly all the work: a longer window means fewer optimizer steps), fits the heads, and lets
 two planners attempt the same held-out trials: the inverse-dynamics head alone, and CEM over displacements with a path
 cost. Figures of a cell are kept in its run folder, so an interrupted benchmark goes on where it stopped, and more seeds
-may be added later; rows of other variants stay in the file. Rows ``planability/<protocol>/<variant>/<figure>``: success of both planners (``inverse``, ``cem``,
-ever and ``_end``; Wilson interval over the trials of all seeds), ``skill@1`` and ``skill@5`` (held-out forecast skill;
-min to max over seeds) and ``minutes`` (of training, min to max). The floors are the random and the do-nothing policy and
-CEM's first Gaussian without a model.
+may be added later; rows of other variants stay in the file. Rows ``planability/<protocol>/<variant>/<figure>``: success of
+both planners (``inverse``, ``cem``, ever and ``_end``; Wilson interval over the trials of all seeds), ``skill@1`` and
+``skill@5`` (held-out forecast skill; min to max over seeds) and ``minutes`` (of training, min to max). The floors are the
+random and the do-nothing policy and CEM's first Gaussian without a model.
 """
 
 import shlex
