@@ -23,9 +23,13 @@ COMMANDS = {
     "decoder": "learn to draw what a run's latents hold",
     "imagine": "show what a run imagines, beside what came: real, reconstructed, imagined",
     "diagnose": "judge a trained model: blind, short-sighted or sighted",
+    "probe": "read joints, places, speeds and touch from a run's latents, beside the floors",
+    "surprise": "show a run impossible events and see whether they surprise it",
+    "monitor": "calibrate and measure a run's alarms: slipped, missed, blocked, moved by someone",
     "evaluate": "plan with a trained model in closed loop, beside the floors",
     "practise": "record what a trained model's planner does, to train the next one on",
-    "benchmark": "measure speed against plain references: plan, train, load, convert",
+    "study": "whole experiments, trained and measured many times: tension, horizon",
+    "benchmark": "measure speed against plain references, and weight: plan, train, load, convert, weight",
 }
 
 
