@@ -22,21 +22,15 @@ from benchmarks.place_rows import Reading, reading_rows
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row
 from jepaflow.data.store import Store
-from jepaflow.diagnosis.forecast import cut_windows
+from jepaflow.diagnosis.foresight import Foresight, carrying, foresee, owners
 from jepaflow.diagnosis.heldout import held_out
 from jepaflow.diagnosis.latents import Trajectory, choose_episodes, encode_episodes
+from jepaflow.diagnosis.ridge import Labelled, ridge
 from jepaflow.planning.goal import Probe
 from jepaflow.training.checkpoint import Run
 
-AHEAD = (1, 3, 5)
-"""Blocks."""
-IMAGINE_BATCH = 256
 RADIUS = 0.025
 """m: the error that counts as 1, the radius within which a goal is reached."""
-FOLDS = 5
-"""Of the cross-validation that chooses the ridge's strength."""
-STRENGTHS = 10.0 ** np.arange(-6.0, 1.5, 0.5)
-"""Ridges tried, per frame and latent dimension of unit variance."""
 
 
 @dataclass(frozen=True)
@@ -67,47 +61,6 @@ def places(state_names: Sequence[str]) -> list[Place]:
     cubes = [i for i in range(len(names)) if f"cube{i}_x" in names]
     found = [Place("cube", tuple(names.index(f"cube{i}_{axis}") for i in cubes for axis in "xyz"))] if cubes else []
     return [*found, Place("fingertips", tuple(names.index(f"tcp_{axis}") for axis in "xyz"))]
-
-
-Labelled = tuple[Float[np.ndarray, "n D"], Float[np.ndarray, "n Q"], Int[np.ndarray, " n"]]
-"""Latents, coordinates, episodes."""
-
-
-def ridge(
-    known: Labelled, also: Labelled | None = None, seed: int = 0
-) -> tuple[Float[np.ndarray, "Q D"], Float[np.ndarray, " Q"], float]:
-    """Return weight, bias and strength of a ridge regression, the strength chosen by cross-validation over episodes.
-
-    Args:
-        known: what it is fitted to.
-        also: latents of the same episodes that it must read too, without being fitted to them.
-        seed: of the folds.
-
-    Raises:
-        JepaflowError: there are too few episodes to choose the strength on.
-    """
-    z, y, episode = known
-    episodes = np.unique(episode)
-    if len(episodes) < FOLDS:
-        raise JepaflowError(f"a probe cannot be fitted on {len(episodes)} episodes. Give at least {FOLDS}.")
-    errors = np.zeros(len(STRENGTHS))
-    for fold in np.array_split(np.random.default_rng(seed).permutation(episodes), FOLDS):
-        aside = np.isin(episode, fold)
-        for i, strength in enumerate(STRENGTHS):
-            weight, bias = _solve(z[~aside], y[~aside], strength)
-            for latents, true, owner in (known, also) if also is not None else (known,):
-                there = np.isin(owner, fold)
-                errors[i] += np.square(latents[there] @ weight.T + bias - true[there]).sum()
-    strength = float(STRENGTHS[int(errors.argmin())])
-    return *_solve(z, y, strength), strength
-
-
-def _solve(z: np.ndarray, y: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    mean, std, middle = z.mean(0), np.maximum(z.std(0), 1e-6), y.mean(0)
-    x = (z - mean) / std
-    gram = x.T @ x / len(x) + strength * np.eye(x.shape[1])
-    weight = np.linalg.solve(gram, x.T @ (y - middle) / len(x)).T / std
-    return weight, middle - weight @ mean
 
 
 @dataclass(frozen=True)
@@ -148,7 +101,7 @@ def fit_probes(run: Run, episodes: int, seed: int) -> Readings:
     for place in found:
         part, at = slice(at, at + len(place.columns)), at + len(place.columns)
         also = [(one.imagined, one.then[:, part], one.episode) for one in ahead]
-        probes.append(_probe((z, known[:, part], _owners(train)), also, seed))
+        probes.append(_probe((z, known[:, part], owners(train)), also, seed))
     fitted = (
         f"{run.path.name} at step {run.step}; ridge on {len(z)} frames of {len(train)} training episodes, "
         f"judged on {len(held)} held-out ones"
@@ -169,11 +122,6 @@ def _probe(known: Frames, also: Sequence[Frames], seed: int) -> Probe:
     return Probe(*(torch.from_numpy(part).float() for part in (weight, bias, np.full(len(bias), RADIUS))))
 
 
-def _owners(trajectories: Sequence[Trajectory]) -> Int[np.ndarray, " n"]:
-    """Return the episode of each frame."""
-    return np.repeat([t.episode for t in trajectories], [len(t.z) for t in trajectories])
-
-
 def _trajectories(run: Run, store: Store, episodes: list[int], found: Sequence[Place]) -> list[Trajectory]:
     """Encode episodes; put the places' true coordinates behind the latents."""
     config = run.model.config
@@ -186,12 +134,10 @@ def _trajectories(run: Run, store: Store, episodes: list[int], found: Sequence[P
         phases=[0],
         proprio=config.proprio_dim > 0,
     )
-    columns, out = [c for place in found for c in place.columns], []
-    for one in encoded:
-        states = store.read("state", store.episode_rows(one.episode)[:: config.block])[:, columns]
-        known = torch.cat([one.z, torch.from_numpy(np.asarray(states, np.float32))], 1)
-        out.append(Trajectory(one.episode, one.phase, known, one.blocks))
-    return out
+    columns = [c for place in found for c in place.columns]
+    return carrying(
+        encoded, lambda one: store.read("state", store.episode_rows(one.episode)[:: config.block])[:, columns]
+    )
 
 
 def probe_rows(run: Run, readings: Readings, name: str, seed: int = 0) -> list[Row]:
@@ -202,7 +148,7 @@ def probe_rows(run: Run, readings: Readings, name: str, seed: int = 0) -> list[R
     forgotten by the predictor, what ``ahead<n>`` is worse by than they is a shift that a probe (or a cost) does not know.
     """
     rows: list[Row] = []
-    dim, known, owner = run.model.config.latent_dim, torch.cat([t.z for t in readings.held]), _owners(readings.held)
+    dim, known, owner = run.model.config.latent_dim, torch.cat([t.z for t in readings.held]), owners(readings.held)
     held, train = _ahead(run, readings.held), _ahead(run, readings.train)
     at = dim
     for place, probe in zip(readings.places, readings.probes, strict=True):
@@ -242,7 +188,7 @@ def _arms_guess(readings: Readings, part: slice, seed: int) -> Callable[[Tensor]
         return np.concatenate([tips, tips[:, [0, 0, 0, 1, 1, 2]] * tips[:, [0, 1, 2, 1, 2, 2]]], 1)
 
     known = torch.cat([t.z for t in readings.train])
-    weight, bias, _ = ridge((features(known), known[:, part].double().numpy(), _owners(readings.train)), seed=seed)
+    weight, bias, _ = ridge((features(known), known[:, part].double().numpy(), owners(readings.train)), seed=seed)
     return lambda held: np.asarray(features(held) @ weight.T + bias)
 
 
@@ -250,31 +196,7 @@ def _read(probe: Probe, z: Float[Tensor, "n D"]) -> Float[np.ndarray, "n Q"]:
     return np.asarray(probe(z))
 
 
-@dataclass(frozen=True)
-class Foresight:
-    """Windows: the latents (with the true places behind them) now and some blocks later, and the imagined ones."""
-
-    now: Float[Tensor, "n DQ"]
-    then: Float[Tensor, "n DQ"]
-    imagined: Float[Tensor, "n D"]
-    episode: Int[np.ndarray, " n"]
-
-
 def _ahead(run: Run, trajectories: Sequence[Trajectory]) -> dict[int, Foresight]:
-    """Roll every window out open loop; return those that reach 1, 3, 5 blocks ahead."""
-    windows = cut_windows(trajectories, run.model.config.history, max(AHEAD))
-    if windows is None:
-        return {}
-    parts, device, dim = [], run.model.device, run.model.config.latent_dim
-    with torch.no_grad():
-        for begin in range(0, len(windows.reach), IMAGINE_BATCH):
-            rows = slice(begin, begin + IMAGINE_BATCH)
-            z, past, future = windows.history[rows, :, :dim], windows.past[rows], windows.future[rows]
-            parts.append(run.model.rollout(z.to(device), past.to(device), future.to(device)).cpu())
-    imagined, found = torch.cat(parts), {}
-    for blocks in AHEAD:
-        there = windows.reach >= blocks
-        if bool(there.any()):
-            now, then = windows.history[there, -1], windows.target[there, blocks - 1]
-            found[blocks] = Foresight(now, then, imagined[there, blocks - 1], windows.episode[there].numpy())
-    return found
+    """Roll every window out open loop; return those that reach `AHEAD` blocks ahead."""
+    config = run.model.config
+    return foresee(run.model, trajectories, config.latent_dim, config.history)

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from benchmarks import true_dynamics
-from benchmarks.place_probe import RADIUS, STRENGTHS, places, ridge
+from benchmarks.place_probe import RADIUS, places
 from benchmarks.place_rows import MOVES, Reading, reading_rows
 from benchmarks.true_dynamics import SeenWorld, StatePolicy, TrueWorld
 from benchmarks.where_lost_policies import own_cameras, place_matrix, views
 from jepaflow.common.errors import JepaflowError
+from jepaflow.diagnosis.ridge import STRENGTHS, ridge
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.run import run_trials
 from jepaflow.planning.config import SolverConfig
