@@ -85,8 +85,8 @@ def diagnose_run(
     chosen, config = held_out(run, dataset), run.model.config
     store = chosen.store
     require_actions(store, str(store.path))
-    _check_fit(store, config)
-    _check_rules(store, run)
+    check_fit(store, config)
+    check_rules(store, run)
     episodes = choose_episodes(chosen.episodes, options.episodes, options.seed)
     lengths = [int(store.ep_len[e]) for e in episodes]
     trajectories = encode_episodes(
@@ -123,7 +123,7 @@ def diagnose_run(
     return Diagnosis(verdict, forecast, geometry, errors, moments, facts)
 
 
-def _check_fit(store: Store, config: JEPAConfig) -> None:
+def check_fit(store: Store, config: JEPAConfig) -> None:
     """Refuse a store whose frames or columns are not of the shape that the model was trained on."""
     wanted = {"image size": (store.image_size, config.image_size), "action": (store.dim("action"), config.action_dim)}
     if config.proprio_dim:
@@ -136,7 +136,7 @@ def _check_fit(store: Store, config: JEPAConfig) -> None:
             )
 
 
-def _check_rules(store: Store, run: Run) -> None:
+def check_rules(store: Store, run: Run) -> None:
     """Refuse frames fitted or timed otherwise than in training: they would make any model look blind."""
     record = run.path / "data.json"
     if not record.is_file():
