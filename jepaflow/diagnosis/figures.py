@@ -1,24 +1,20 @@
-"""The five pictures of a report, as PNG bytes. Drawn on figure objects of their own: no global pyplot state."""
+"""The five pictures that every report has, as PNG bytes."""
 
-import io
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy import ndarray
 
+from jepaflow.diagnosis.canvas import INK, MUTED, OTHER, OWN, WARN, new_figure, png, style
 from jepaflow.diagnosis.forecast import ForecastErrors
 from jepaflow.diagnosis.geometry import Geometry
 from jepaflow.diagnosis.measure import Diagnosis
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.verdict import rank_limit
 
-INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-OWN, OTHER, WARN = "#0b69a3", "#d97706", "#c81e1e"
-DPI = 160
 # Skill below this is off the chart: how bad a bad forecast is matters little, and would flatten the good ones.
 SKILL_FLOOR = -1.25
 
@@ -37,20 +33,9 @@ def draw_all(diagnosis: Diagnosis) -> dict[str, bytes]:
 
 
 def _render(draw: Callable[[Axes], None], size: tuple[float, float]) -> bytes:
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(MUTED)
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    draw(axes)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    figure = new_figure(*size)
+    draw(style(figure.add_subplot()))
+    return png(figure)
 
 
 def _arrays(estimates: tuple[Estimate, ...]) -> tuple[ndarray, ndarray, ndarray]:
