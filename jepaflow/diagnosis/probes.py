@@ -1,0 +1,237 @@
+"""What does the latent know? Ridge and MLP probes of joints, places, angles, speeds and touch, beside the floors.
+
+The paper's table (mean squared error of z-scored quantities, correlation; linear and MLP) with what it lacks: held-out
+*episodes*, intervals over them, and for each figure the same probe on features that need no trained model
+(:mod:`jepaflow.diagnosis.probe_floors`). Imagined latents are read with the probe of real ones, as a planner would; their
+floor is the reading of the last real latent (nothing has changed), their ceiling that of the real latent of that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jepaflow.common.console import progress
+from jepaflow.common.errors import JepaflowError
+from jepaflow.common.results import Row
+from jepaflow.data.store import Store
+from jepaflow.diagnosis.as_row import as_row
+from jepaflow.diagnosis.foresight import AHEAD, carrying, foresee, owners
+from jepaflow.diagnosis.latents import Trajectory
+from jepaflow.diagnosis.mlp import MLPConfig, fit_mlp
+from jepaflow.diagnosis.probe_data import LATENT, STILL, Asked, Material, gather, latents, truths
+from jepaflow.diagnosis.probe_floors import FLOORS
+from jepaflow.diagnosis.probe_scores import Score, score
+from jepaflow.diagnosis.probe_targets import find_targets
+from jepaflow.diagnosis.ridge import ridge, ridges
+from jepaflow.training.checkpoint import Run
+
+KINDS = ("linear", "mlp")
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """How much to measure."""
+
+    episodes: int = 600
+    """training episodes that probes are fitted on, at most"""
+    held: int = 100
+    """held-out episodes that judge, at most"""
+    draws: int = 1000
+    """resamples of the intervals"""
+    seed: int = 0
+    mlp: MLPConfig = field(default_factory=MLPConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "held", "draws"):
+            if getattr(self, name) < 1:
+                raise JepaflowError(f"--{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.seed < 0:
+            raise JepaflowError(f"--seed is {self.seed}; it must not be negative.")
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Every figure of one run.
+
+    Attributes:
+        asked: the targets, in order.
+        scores: by (target, ``linear`` or ``mlp``, source); the sources are ``latent``, the floors, and for each ``n`` model
+            steps ahead ``ahead<n>``, ``still<n>`` and ``real<n>``.
+        facts: what of.
+    """
+
+    asked: tuple[Asked, ...]
+    scores: Mapping[tuple[str, str, str], Score]
+    facts: dict[str, Any]
+
+    def get(self, target: str, kind: str = "linear", source: str = LATENT) -> Score | None:
+        """One figure; None where there is none (a floor that does not exist, no window so long)."""
+        return self.scores.get((target, kind, source))
+
+    def floors(self, target: str, kind: str, figure: str = "r") -> dict[str, float]:
+        """What the same probe reads from each floor."""
+        found = ((floor, self.get(target, kind, floor)) for floor in FLOORS)
+        return {floor: _value(known, figure) for floor, known in found if known is not None}
+
+    def rows(self, name: str = "probe") -> list[Row]:
+        """``<name>/<target>/<linear|mlp>/{r, mse, auroc, ahead<n>/r}`` with floors."""
+        return [row for asked in self.asked for kind in KINDS for row in self._rows(name, asked, kind)]
+
+    def _rows(self, name: str, asked: Asked, kind: str) -> list[Row]:
+        known, prefix = self.scores[asked.name, kind, LATENT], f"{name}/{asked.name}/{kind}"
+        each = ", ".join(f"{c} {r:.3f}" for c, r in zip(asked.coordinates, known.each))
+        note = f"{self.facts['how']}; 95 % interval over {known.r.episodes} held-out episodes"
+        rows = as_row(f"{prefix}/r", known.r, "r", f"{each}; {note}", self.floors(asked.name, kind))
+        floors = {**self.floors(asked.name, kind, "mse"), "mean": self.facts["mean_mse"][asked.name]}
+        rows += as_row(f"{prefix}/mse", known.mse, "z-score squared", note, floors)
+        if known.auroc is not None:
+            floors = {**self.floors(asked.name, kind, "auroc"), "chance": 0.5}
+            rows += as_row(f"{prefix}/auroc", known.auroc, "AUROC", note, floors)
+        for steps in AHEAD:
+            if (ahead := self.get(asked.name, kind, f"ahead{steps}")) is None:
+                continue
+            beside = {key: _value(self.get(asked.name, kind, f"{key}{steps}"), "r") for key in ("still", "real")}
+            said = f"imagined {steps} model steps ahead, open loop, read by the probe of real latents; {note}"
+            floors, ceilings = {"still": beside["still"]}, {"real": beside["real"]}
+            rows += as_row(f"{prefix}/ahead{steps}/r", ahead.r, "r", said, floors, ceilings)
+        return rows
+
+
+def _value(known: Score | None, figure: str) -> float:
+    estimate = None if known is None else getattr(known, figure)
+    return float("nan") if estimate is None else float(estimate.value)
+
+
+def probe_run(run: Run, dataset: Path | None = None, options: ProbeOptions | None = None) -> Probes:
+    """Probe a run's latents, real and imagined, and the floors.
+
+    Args:
+        run: the run.
+        dataset: a store to use instead of the run's own.
+        options: how much to measure.
+
+    Raises:
+        JepaflowError: when a store is gone, does not suit the model, or tells nothing to look for.
+    """
+    options = options or ProbeOptions()
+    material = gather(run, dataset, options.episodes, options.held, options.seed)
+    scores: dict[tuple[str, str, str], Score] = {}
+    sources = list(material.train.features)
+    with progress("probe", len(sources) * len(KINDS)) as advance:
+        for source in sources:
+            for kind in KINDS:
+                probe = _fit(material, source, kind, options)
+                read = {source: (probe(material.held.features[source]), material.held.true, material.held.episode)}
+                if source == LATENT:
+                    read |= _imagined(run, material, probe)
+                for name, (guess, true, owner) in read.items():
+                    draws = options.draws if name == LATENT or name.startswith("ahead") else 0
+                    for asked in material.asked:
+                        if asked.told and name == "proprio":
+                            continue
+                        at = asked.at
+                        scores[asked.name, kind, name] = score(
+                            guess[:, at], true[:, at], owner, yes_no=asked.yes_no, draws=draws, seed=options.seed
+                        )
+                advance()
+    return Probes(material.asked, scores, _facts(run, material, options))
+
+
+Reader = Callable[[Float[np.ndarray, "n F"]], Float[np.ndarray, "n Q"]]
+Read = tuple[Float[np.ndarray, "n Q"], Float[np.ndarray, "n Q"], Int[np.ndarray, " n"]]
+"""What is read, what is true, the episode of each frame."""
+
+
+def _fit(material: Material, source: str, kind: str, options: ProbeOptions) -> Reader:
+    """Fit one kind of probe to one source, all targets side by side."""
+    train, groups = material.train, [asked.at for asked in material.asked]
+    known = (train.features[source], train.true, train.episode)
+    if kind == "mlp":
+        return fit_mlp(known, groups, options.mlp, options.seed).read
+    fits = ridges(known, groups, seed=options.seed)
+    return lambda features: np.concatenate([fit.read(features) for fit in fits], 1)
+
+
+def _imagined(run: Run, material: Material, probe: Reader) -> dict[str, Read]:
+    """What a probe reads from imagined latents, from the last real ones, and from the real ones of that moment."""
+    config, held = run.model.config, material.held
+    ends = np.cumsum([len(t.z) for t in held.trajectories])
+    parts = iter(np.split(held.true, ends[:-1]))
+    windows = foresee(
+        run.model, carrying(held.trajectories, lambda _: next(parts)), config.latent_dim, config.history, AHEAD
+    )
+    found: dict[str, Read] = {}
+    for steps, one in windows.items():
+        now, then = (part[:, : config.latent_dim].double().numpy() for part in (one.now, one.then))
+        true = one.then[:, config.latent_dim :].double().numpy()
+        imagined = one.imagined.double().numpy()
+        for name, features in (("ahead", imagined), ("still", now), ("real", then)):
+            found[f"{name}{steps}"] = (probe(features), true, one.episode)
+    return found
+
+
+def _facts(run: Run, material: Material, options: ProbeOptions) -> dict[str, Any]:
+    train, held = (
+        (len(s.true), len(np.unique(s.episode))) for s in (material.train, material.held)
+    )  # frames, episodes
+    seen = "pixels and joints" if run.model.config.proprio_dim else "pixels"
+    how = (
+        f"{run.path.name} at step {run.step} ({seen} as input); fitted on {train[0]} frames of {train[1]} training "
+        f"episodes, judged on {held[0]} frames of {held[1]}"
+    )
+    spread = np.square(material.held.true)
+    return {
+        "run": run.path.name,
+        "checkpoint_step": run.step,
+        "proprio": run.model.config.proprio_dim > 0,
+        "train_frames": train[0],
+        "train_episodes": train[1],
+        "held_frames": held[0],
+        "held_episodes": held[1],
+        "held_out_because": material.why,
+        "left_out": list(material.left_out),
+        "seed": options.seed,
+        "how": how,
+        "mean_mse": {asked.name: float(spread[:, asked.at].mean()) for asked in material.asked},
+    }
+
+
+def linear_score(
+    store: Store,
+    train: Sequence[Trajectory],
+    held: Sequence[Trajectory],
+    target: str,
+    seed: int = 0,
+    draws: int = 0,
+) -> Score:
+    """How well a ridge reads one target from given trajectories: r, MSE, R2; without floors, in about a second.
+
+    Args:
+        store: of the trajectories' episodes.
+        train: latents of training episodes, at model-step spacing (`encode_episodes`).
+        held: latents of held-out episodes.
+        target: such as ``gripper`` or ``object`` (:mod:`jepaflow.diagnosis.probe_targets`).
+        seed: of the folds and resamples.
+        draws: resamples of the intervals; 0: none.
+
+    Raises:
+        JepaflowError: when the store does not tell the target, or it does not vary.
+    """
+    targets = find_targets(store)
+    named = [t for t in targets if t.name == target]
+    if not named:
+        raise JepaflowError(f"{store.path} tells no {target}. Choose one of {', '.join(t.name for t in targets)}.")
+    known, true = (truths(store, named, part) for part in (train, held))
+    varies = known.std(0) > STILL
+    if not varies.any():
+        raise JepaflowError(f"The {target} does not vary among these episodes. Use more of them.")
+    middle, spread = known[:, varies].mean(0), known[:, varies].std(0)
+    known, true = ((part[:, varies] - middle) / spread for part in (known, true))
+    fit = ridge((latents(train), known, owners(train)), seed=seed)
+    return score(fit.read(latents(held)), true, owners(held), yes_no=named[0].yes_no, draws=draws, seed=seed)
