@@ -13,6 +13,7 @@ from jepaflow.sims.arms.events import EVENTS, EventWatch
 from jepaflow.sims.arms.expert import ArmExpert, ArmExpertConfig
 from jepaflow.sims.arms.play import Babble, Play
 from jepaflow.sims.arms.tasks import TASKS, Task
+from jepaflow.sims.disc import WORLD
 from jepaflow.sims.expert import NoisyExpert
 from jepaflow.sims.push_t import PushTEnv
 from jepaflow.sims.push_t import places as block_places
@@ -22,7 +23,6 @@ from jepaflow.sims.reacher_drawing import finger_places
 from jepaflow.sims.reacher_expert import ReacherExpert
 from jepaflow.sims.registry import Behaviour, WorldEntry, WorldOptions
 from jepaflow.sims.two_room import TwoRoomEnv
-from jepaflow.sims.two_room_geometry import WORLD
 
 NOISE = (0.002, 0.03)
 """rad: range of the noise's standard deviation on an arm expert's targets, drawn per episode, log-uniformly."""

@@ -1,4 +1,4 @@
-"""Two-Room's noisy expert: goes to targets through the door, sometimes wanders, so that the data covers what plans try.
+"""A disc's noisy expert: goes to targets through the doors, sometimes wanders, so that the data covers what plans try.
 
 A world model trained on clean demonstrations forecasts badly under a planner's own actions
 (`feasibility`: skill@5 falls from .96 to .75), so an episode is a chain of legs of two kinds:
@@ -18,8 +18,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.sims.two_room import TwoRoomEnv
-from jepaflow.sims.two_room_geometry import waypoint
+from jepaflow.sims.disc_env import DiscEnv
 
 ARRIVED = 4.0
 """px from the target at which a seek leg ends: well inside the success distance, so that arrivals are in the data."""
@@ -39,6 +38,8 @@ class ExpertConfig:
     """Range of the seeking speed as a share of the fastest, drawn per leg."""
     wander_steps: tuple[int, int] = (8, 30)
     """Range of a wandering leg's length in control steps."""
+    seek_steps: int = 120
+    """A seeking leg's largest length in control steps: noise could keep a target out of reach for ever."""
     hold_steps: tuple[int, int] = (1, 8)
     """Range of how long a wandering action is held, in control steps."""
 
@@ -46,9 +47,9 @@ class ExpertConfig:
         """Refuse settings that cannot be drawn from."""
         if not 0.0 <= self.wander <= 1.0:
             raise JepaflowError(f"the expert's wander share is {self.wander:g}. Give a number from 0 to 1.")
-        if self.noise_steps < 1.0 or min(self.wander_steps[0], self.hold_steps[0]) < 1:
+        if self.noise_steps < 1.0 or min(self.wander_steps[0], self.hold_steps[0], self.seek_steps) < 1:
             raise JepaflowError(
-                "the expert's step counts must be at least 1. Raise noise_steps, wander_steps or hold_steps."
+                "the expert's step counts must be at least 1. Raise noise_steps, wander_steps, seek_steps or hold_steps."
             )
         for name in ("noise", "pace", "wander_steps", "hold_steps"):
             low, high = getattr(self, name)
@@ -59,7 +60,7 @@ class ExpertConfig:
 
 
 class NoisyExpert:
-    """Acts in one Two-Room environment without end, drawing a new target whenever a leg is over.
+    """Acts in one disc world (Two-Room, the maze) without end, drawing a new target whenever a leg is over.
 
     Args:
         env: the environment; the expert reads its state and moves its target.
@@ -67,7 +68,7 @@ class NoisyExpert:
         config: behaviour.
     """
 
-    def __init__(self, env: TwoRoomEnv, rng: np.random.Generator, config: ExpertConfig | None = None) -> None:
+    def __init__(self, env: DiscEnv, rng: np.random.Generator, config: ExpertConfig | None = None) -> None:
         self.env, self.rng, self.config = env, rng, config or ExpertConfig()
         self._noise = np.zeros(2)
         self._held, self._hold_left = np.zeros(2), 0
@@ -88,14 +89,15 @@ class NoisyExpert:
         self._wandering = bool(rng.random() < config.wander)
         self._deviation = float(rng.uniform(*config.noise))
         self._pace = float(rng.uniform(*config.pace))
-        # A seek leg has a try counter: noise could keep a target out of reach for ever.
         self._leg_left = (
-            int(rng.integers(config.wander_steps[0], config.wander_steps[1] + 1)) if self._wandering else 120
+            int(rng.integers(config.wander_steps[0], config.wander_steps[1] + 1))
+            if self._wandering
+            else config.seek_steps
         )
 
     def _seek(self) -> np.ndarray:
         env = self.env
-        x, y = waypoint(env.config, env.agent, env.target)
+        x, y = env.waypoint()
         dx, dy = (x - env.agent[0]) / env.config.speed, (y - env.agent[1]) / env.config.speed
         length = math.hypot(dx, dy)
         shrink = min(1.0, self._pace / max(length, 1e-9))  # no faster than the pace, no further than the waypoint

@@ -1,35 +1,17 @@
 """Two-Room as a Gymnasium environment: a disc must go from one place to another, perhaps through the door.
 
-Geometry, speed and success rule are stable-worldmodel's TwoRoom-v1 (224 px world; see `two_room_geometry`). One `step`
-is one control step (10 Hz in the datasets that `jepaflow collect` writes). The positions are rounded to float32 after
-every step, so a dataset row holds the exact state: setting it and replaying the actions gives bit-equal trajectories.
-
-The simulator state is `[agent x, agent y, target x, target y]` in px. The observation's picture never shows the target.
+Geometry, speed and success rule are stable-worldmodel's TwoRoom-v1 (224 px world; see `two_room_geometry`); states,
+steps and pictures are every disc world's (`disc_env`). The simulator state is `[agent x, agent y, target x, target y]`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import gymnasium
-import numpy as np
-from jaxtyping import Float, UInt8
-
-from jepaflow.common.errors import JepaflowError
-from jepaflow.sims.two_room_drawing import TwoRoomPainter
-from jepaflow.sims.two_room_geometry import WORLD, Point, TwoRoomConfig, move, penetration, random_free_point
-
-CANONICAL_START: Point = (60.0, 112.0)
-CANONICAL_TARGET: Point = (164.0, 112.0)
-STATE_TOLERANCE = 1e-3
-"""px by which a given state may reach into a wall (rounding), beyond which it is refused."""
+from jepaflow.sims.disc import Point
+from jepaflow.sims.disc_env import DiscEnv
+from jepaflow.sims.two_room_geometry import TwoRoomConfig, waypoint
 
 
-def _float32(point: Point) -> Point:
-    return float(np.float32(point[0])), float(np.float32(point[1]))
-
-
-class TwoRoomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+class TwoRoomEnv(DiscEnv):
     """The two rooms.
 
     Args:
@@ -42,13 +24,9 @@ class TwoRoomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         JepaflowError: sizes that make no sense, an action or state of the wrong shape, a state inside a wall.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (Gymnasium's own signature)
-
-    fps = 10.0
-    """Control steps per second in recorded datasets."""
-    cameras: tuple[str, ...] = ("top",)
-    state_names: tuple[str, ...] = ("agent_x", "agent_y", "target_x", "target_y")
-    task = "Go to the target."
+    title = "Two-Room"
+    canonical = ((60.0, 112.0), (164.0, 112.0))
+    config: TwoRoomConfig
 
     def __init__(
         self,
@@ -57,99 +35,8 @@ class TwoRoomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         randomise: bool = True,
         render_mode: str | None = None,
     ) -> None:
-        self.config = config or TwoRoomConfig()
-        self.image_size, self.randomise, self.render_mode = image_size, randomise, render_mode
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-        self.observation_space: gymnasium.spaces.Space[Any] = gymnasium.spaces.Dict(
-            {
-                "pixels": gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8),
-                "state": gymnasium.spaces.Box(0.0, WORLD, (2,), np.float32),
-            }
-        )
-        self._painter = TwoRoomPainter(self.config, image_size)
-        self._walls = self.config.walls()
-        self.agent: Point = CANONICAL_START
-        self.target: Point = CANONICAL_TARGET
+        super().__init__(config or TwoRoomConfig(), image_size, randomise, render_mode)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Start anew; `options={"state": array (4,)}` starts from a given simulator state."""
-        super().reset(seed=seed)
-        if options and "state" in options:
-            self.set_state(options["state"])
-        elif self.randomise:
-            self.agent = _float32(random_free_point(self.config, self.np_random))
-            self.new_target(self.np_random)
-        else:
-            self.agent, self.target = CANONICAL_START, CANONICAL_TARGET
-        return self.observation(), self.info()
-
-    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """Move by `speed * action` px (components clipped to [-1, 1]); reward 1 and terminated at the target."""
-        self.advance(action)
-        arrived = self.is_success()
-        return self.observation(), float(arrived), arrived, False, self.info()
-
-    def advance(self, action: np.ndarray) -> None:
-        """Do `step`'s physics without drawing: what a floor or an expert needs."""
-        if np.shape(action) != (2,):
-            raise JepaflowError(f"a Two-Room action has shape (2,), this one {np.shape(action)}. Give [dx, dy].")
-        dx, dy = float(action[0]), float(action[1])
-        if not (np.isfinite(dx) and np.isfinite(dy)):
-            raise JepaflowError(f"the action {[dx, dy]} is not finite. Give numbers in [-1, 1].")
-        speed = self.config.speed
-        delta = (speed * min(max(dx, -1.0), 1.0), speed * min(max(dy, -1.0), 1.0))
-        self.agent = _float32(move(self.config, self._walls, self.agent, delta))
-
-    def still_action(self) -> Float[np.ndarray, " 2"]:
-        """Return the action that does nothing."""
-        return np.zeros(2, dtype=np.float32)
-
-    def distance(self) -> float:
-        """Return the distance (px) between the agent and the target."""
-        return float(np.hypot(self.agent[0] - self.target[0], self.agent[1] - self.target[1]))
-
-    def is_success(self) -> bool:
-        """Return whether the agent stands nearer to the target than the success distance."""
-        return self.distance() < self.config.success_distance
-
-    def get_state(self) -> Float[np.ndarray, " 4"]:
-        """Return the whole simulator state, float32."""
-        return np.array([*self.agent, *self.target], dtype=np.float32)
-
-    def set_state(self, state: np.ndarray) -> None:
-        """Put the simulator into a state that `get_state` returned, perhaps in another session."""
-        values = np.asarray(state, dtype=np.float64)
-        if values.shape != (4,) or not np.isfinite(values).all():
-            raise JepaflowError(
-                f"a Two-Room state is four finite numbers, {', '.join(self.state_names)}; not {values.tolist()}."
-                " Give a state that get_state returned."
-            )
-        agent, target = (float(values[0]), float(values[1])), (float(values[2]), float(values[3]))
-        if penetration(self.config, agent) > STATE_TOLERANCE:
-            raise JepaflowError(f"the state puts the agent at {agent}, inside a wall. Give a state of this very world.")
-        self.agent, self.target = agent, target
-
-    def set_goal(self, state: np.ndarray) -> None:
-        """Make the agent's place in another simulator state (4,) the target: the protocol's goal."""
-        self.target = _float32((float(state[0]), float(state[1])))
-
-    def new_target(self, rng: np.random.Generator) -> None:
-        """Draw a target anywhere free that is not reached already."""
-        while True:
-            self.target = _float32(random_free_point(self.config, rng))
-            if not self.is_success():
-                return
-
-    def observation(self) -> dict[str, np.ndarray]:
-        """Return the picture (S, S, 3) uint8 without the target, and the agent's xy (2,) float32 in px."""
-        return {"pixels": self._painter.draw(self.agent), "state": np.array(self.agent, dtype=np.float32)}
-
-    def info(self) -> dict[str, Any]:
-        """Return the full simulator state, the distance to the target and whether it is reached."""
-        return {"state": self.get_state(), "distance": self.distance(), "success": self.is_success()}
-
-    def render(self) -> UInt8[np.ndarray, "S S 3"] | None:
-        """Return the picture with the target drawn, or None without a render mode."""
-        return self._painter.draw(self.agent, self.target) if self.render_mode == "rgb_array" else None
+    def waypoint(self) -> Point:
+        """Return the target if it is in this room, else a point on the way through a door."""
+        return waypoint(self.config, self.agent, self.target)

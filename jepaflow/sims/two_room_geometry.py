@@ -1,9 +1,4 @@
-"""Two-Room's geometry: where the disc's centre may be, how it moves, which way leads to a point.
-
-The agent is a disc among axis-aligned solid rectangles, so its centre lives outside each rectangle grown by the radius,
-rounded corners included. A move is cut into steps that are short against the radius; after each one the centre is put
-back on the nearest free point. That one rule gives all the behaviour a person expects: no tunnelling, sliding along a
-wall, rolling round the door's corners. Plain floats, because numpy costs more than the arithmetic on two numbers.
+"""Two-Room's geometry: one wall with doors, and which way leads through it. How a disc moves is in `disc`.
 
 Units: pixels of the 224 px world, x to the right, y down; one control step is one action.
 Constants: stable-worldmodel's TwoRoom-v1.
@@ -11,20 +6,10 @@ Constants: stable-worldmodel's TwoRoom-v1.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from jepaflow.common.errors import JepaflowError
-
-Point = tuple[float, float]
-Rect = tuple[float, float, float, float]
-"""left, top, right, bottom of something solid."""
-
-WORLD = 224.0
-LONGEST_SUBSTEP = 1.0
-"""A substep in px: far below every radius, so that the nearest free point is always on the side it came from."""
+from jepaflow.sims.disc import WORLD, Point, Rect, free_range
 
 
 @dataclass(frozen=True)
@@ -69,12 +54,12 @@ class TwoRoomConfig:
     @property
     def free_low(self) -> float:
         """Smallest coordinate of a free centre (both axes)."""
-        return self.border + self.radius
+        return free_range(self)[0]
 
     @property
     def free_high(self) -> float:
         """Largest coordinate of a free centre (both axes)."""
-        return WORLD - self.border - self.radius
+        return free_range(self)[1]
 
     def walls(self) -> tuple[Rect, ...]:
         """Return the solid pieces of the middle wall, between the doors, from top to bottom."""
@@ -87,70 +72,10 @@ class TwoRoomConfig:
         pieces.append((left, top, right, WORLD))
         return tuple(pieces)
 
-
-def penetration(config: TwoRoomConfig, point: Point) -> float:
-    """Return how deep (px, 0 when free) the disc centred at `point` lies in something solid."""
-    x, y = point
-    deepest = max(config.free_low - x, x - config.free_high, config.free_low - y, y - config.free_high, 0.0)
-    for left, top, right, bottom in config.walls():
-        outside = math.hypot(x - min(max(x, left), right), y - min(max(y, top), bottom))
-        inside = max(0.0, min(x - left, right - x, y - top, bottom - y))
-        deepest = max(deepest, config.radius - outside + inside)
-    return deepest
-
-
-def _pushed_out(point: Point, rect: Rect, radius: float) -> Point:
-    """Return the nearest point to `point` at which the disc of `radius` does not overlap `rect`."""
-    x, y = point
-    left, top, right, bottom = rect
-    near_x, near_y = min(max(x, left), right), min(max(y, top), bottom)
-    dx, dy = x - near_x, y - near_y
-    distance = math.hypot(dx, dy)
-    if distance >= radius:
-        return point
-    if distance > 0.0:
-        return near_x + dx / distance * radius, near_y + dy / distance * radius
-    # The centre itself is inside: leave through the nearest face (only a state set by hand can get here).
-    _, exit_point = min(
-        (x - left, (left - radius, y)),
-        (right - x, (right + radius, y)),
-        (y - top, (x, top - radius)),
-        (bottom - y, (x, bottom + radius)),
-    )
-    return exit_point
-
-
-def move(config: TwoRoomConfig, walls: tuple[Rect, ...], start: Point, delta: Point) -> Point:
-    """Return where the disc ends that tries to move from `start` by `delta` (px), sliding along what is solid.
-
-    Args:
-        config: the world.
-        walls: `config.walls()`, computed once by the caller.
-        start: a free centre.
-        delta: the wished displacement; any length.
-    """
-    low, high, radius = config.free_low, config.free_high, config.radius
-    x, y = start
-    dx, dy = delta
-    reach = config.wall_thickness / 2 + radius
-    if abs(x - config.wall_x) > reach + abs(dx) or not walls:  # cannot meet the middle wall: only the box matters
-        return min(max(x + dx, low), high), min(max(y + dy, low), high)
-    count = max(1, math.ceil(math.hypot(dx, dy) / LONGEST_SUBSTEP))
-    step_x, step_y = dx / count, dy / count
-    for _ in range(count):
-        x, y = x + step_x, y + step_y
-        for rect in walls:
-            x, y = _pushed_out((x, y), rect, radius)
-        x, y = min(max(x, low), high), min(max(y, low), high)
-    return x, y
-
-
-def random_free_point(config: TwoRoomConfig, rng: np.random.Generator) -> Point:
-    """Draw a free centre, uniform over both rooms and the doorway."""
-    while True:
-        x, y = rng.uniform(config.free_low, config.free_high, size=2)
-        if penetration(config, (float(x), float(y))) == 0.0:
-            return float(x), float(y)
+    def near(self, walls: tuple[Rect, ...], start: Point, delta: Point) -> tuple[Rect, ...]:
+        """Return the walls that a move may meet: all of them near the middle wall, else none."""
+        far = abs(start[0] - self.wall_x) > self.wall_thickness / 2 + self.radius + abs(delta[0])
+        return () if far else walls
 
 
 def waypoint(config: TwoRoomConfig, here: Point, target: Point) -> Point:

@@ -13,8 +13,8 @@ from jepaflow.evaluation.run import PlannerPolicy, run_trials
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.planning.space import ActionSpace
+from jepaflow.sims.disc import WORLD
 from jepaflow.sims.registry import find_world
-from jepaflow.sims.two_room_geometry import WORLD
 
 ENTRY = find_world("two_room")
 SPEED = 5.0

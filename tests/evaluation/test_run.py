@@ -25,8 +25,9 @@ from jepaflow.evaluation.trials import held_out_trials
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.planning.cost import CostConfig
 from jepaflow.planning.space import ActionSpace
+from jepaflow.sims.disc import WORLD, move
 from jepaflow.sims.registry import find_world
-from jepaflow.sims.two_room_geometry import WORLD, TwoRoomConfig, move
+from jepaflow.sims.two_room_geometry import TwoRoomConfig
 
 ENTRY = find_world("two_room")
 

@@ -18,7 +18,8 @@ from jepaflow.planning.planner import Planner
 from jepaflow.planning.problem import Problem
 from jepaflow.planning.solvers import make_solver
 from jepaflow.planning.space import ActionSpace
-from jepaflow.sims.two_room_geometry import TwoRoomConfig, move
+from jepaflow.sims.disc import move
+from jepaflow.sims.two_room_geometry import TwoRoomConfig
 
 from .conftest import BOX, LinearWorld, generator, situation, solve, solve_quadratic
 

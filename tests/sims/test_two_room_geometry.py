@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.sims.two_room_geometry import TwoRoomConfig, move, penetration, random_free_point, waypoint
+from jepaflow.sims.disc import move, penetration, random_free_point
+from jepaflow.sims.two_room_geometry import TwoRoomConfig, waypoint
 
 CONFIG = TwoRoomConfig()
 WALLS = CONFIG.walls()
