@@ -1,0 +1,78 @@
+"""What measures look at: a trained run, its held-out episodes as latents, and training episodes to fit probes on.
+
+Everything is encoded once and shared by all measures of a cell. Frames are those of phase 0, one model step apart.
+"""
+
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.diagnosis.forecast import Windows, cut_windows
+from jepaflow.diagnosis.heldout import held_out
+from jepaflow.diagnosis.latents import Trajectory, choose_episodes, encode_episodes, require_actions
+from jepaflow.training.checkpoint import Run
+
+HELD_OUT_EPISODES = 200
+PROBE_EPISODES = 150
+"""Training episodes that probes are fitted on: enough for a few hundred weights, encoded in seconds."""
+
+
+class Evidence:
+    """A run and what is known of it.
+
+    Args:
+        run: the trained run.
+
+    Raises:
+        JepaflowError: when no episode was held out, or the store has no actions.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.model = run, run.model
+        self._chosen = held_out(run)
+        self.store = self._chosen.store
+        require_actions(self.store, str(self.store.path))
+
+    @cached_property
+    def held_out(self) -> list[Trajectory]:
+        """Latents of the held-out episodes."""
+        return self._encode(choose_episodes(self._chosen.episodes, HELD_OUT_EPISODES, 0))
+
+    @cached_property
+    def fitted_on(self) -> list[Trajectory]:
+        """Latents of some training episodes."""
+        return self._encode(choose_episodes(self.run.train_episodes, PROBE_EPISODES, 0))
+
+    def _encode(self, episodes: list[int]) -> list[Trajectory]:
+        config = self.model.config
+        return encode_episodes(
+            self.model,
+            self.store,
+            episodes,
+            cameras=config.cameras,
+            block=config.block,
+            phases=[0],
+            proprio=config.proprio_dim > 0,
+        )
+
+    def windows(self, history: int, horizon: int, of: list[Trajectory] | None = None) -> Windows:
+        """Windows of the held-out episodes (or of other values along them).
+
+        Raises:
+            JepaflowError: when no held-out episode is long enough for one.
+        """
+        found = cut_windows(self.held_out if of is None else of, history, horizon)
+        if found is None:
+            raise JepaflowError(
+                f"No held-out episode of {self.store.path} has the {history * self.model.config.block + 1} frames that one "
+                "forecast needs. Hold out longer episodes."
+            )
+        return found
+
+
+def stacked(trajectories: list[Trajectory]) -> Float[Tensor, "n D"]:
+    """All latents, one after the other."""
+    return torch.cat([one.z for one in trajectories])
