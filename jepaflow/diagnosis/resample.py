@@ -93,3 +93,32 @@ def percentiles(sample: Float[ndarray, " R"], level: float = 0.95) -> tuple[floa
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(finite, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def episode_means(
+    values: Float[ndarray, "n N"], episode: Sequence[int] | ndarray, draws: int = 1000, seed: int = 0
+) -> tuple[Estimate, ...]:
+    """Mean of every column over the frames (or windows) where it is known, with an interval over episodes.
+
+    Args:
+        values: one row a frame; NaN: not known.
+        episode: of each row.
+        draws: number of resamples.
+        seed: of the resampling.
+    """
+    names, where = np.unique(np.asarray(episode), return_inverse=True)
+    known = np.isfinite(values)
+    total, count = (np.zeros((len(names), values.shape[1])) for _ in range(2))
+    np.add.at(total, where, np.where(known, values, 0.0))
+    np.add.at(count, where, known)
+    statistic = ratio(total, count)
+    mean = statistic(np.ones((1, len(names))))[0]
+    sample = resample([statistic], [names.tolist()], draws, seed) if len(names) >= 2 else None
+    result = []
+    for column in range(values.shape[1]):
+        episodes = int((count[:, column] > 0).sum())
+        low = high = float("nan")
+        if sample is not None and episodes >= 2:
+            low, high = percentiles(sample[:, column])
+        result.append(Estimate(float(mean[column]), low, high, int(count[:, column].sum()), episodes))
+    return tuple(result)
