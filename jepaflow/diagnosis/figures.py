@@ -1,6 +1,10 @@
-"""The five pictures that every report has, as PNG bytes."""
+"""The five pictures that every report has: as SVG for the page, as PNG for everything else.
+
+Where a chart holds thousands of marks they are a bitmap inside the SVG, axes and letters stay vectors.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,14 +17,23 @@ from jepaflow.diagnosis.forecast import ForecastErrors
 from jepaflow.diagnosis.geometry import Geometry
 from jepaflow.diagnosis.measure import Diagnosis
 from jepaflow.diagnosis.resample import Estimate
+from jepaflow.diagnosis.vector import svg
 from jepaflow.diagnosis.verdict import rank_limit
 
 # Skill below this is off the chart: how bad a bad forecast is matters little, and would flatten the good ones.
 SKILL_FLOOR = -1.25
 
 
-def draw_all(diagnosis: Diagnosis) -> dict[str, bytes]:
-    """Name (without suffix) to PNG bytes, in the order of the report."""
+@dataclass(frozen=True)
+class Chart:
+    """A picture as bytes of a PNG file on white, and as an ``<svg>`` element that follows the page's colours."""
+
+    png: bytes
+    svg: str
+
+
+def draw_all(diagnosis: Diagnosis) -> dict[str, Chart]:
+    """Name to chart, in the order of the report."""
     geometry = diagnosis.geometry
     drawings: dict[str, tuple[Callable[[Axes], None], tuple[float, float]]] = {
         "skill": (lambda ax: _skill(ax, diagnosis), (7.6, 4.1)),
@@ -29,13 +42,14 @@ def draw_all(diagnosis: Diagnosis) -> dict[str, bytes]:
         "normality": (lambda ax: _normality(ax, geometry), (4.6, 3.6)),
         "pca": (lambda ax: _pca(ax, geometry), (7.6, 4.8)),
     }
-    return {name: _render(draw, size) for name, (draw, size) in drawings.items()}
+    return {name: render(name, draw, size) for name, (draw, size) in drawings.items()}
 
 
-def _render(draw: Callable[[Axes], None], size: tuple[float, float]) -> bytes:
+def render(name: str, draw: Callable[[Axes], None], size: tuple[float, float]) -> Chart:
+    """Draw on one pair of axes of ``size`` inches; ``name`` salts the ids inside the SVG."""
     figure = new_figure(*size)
     draw(style(figure.add_subplot()))
-    return png(figure)
+    return Chart(png(figure), svg(figure, name))
 
 
 def _arrays(estimates: tuple[Estimate, ...]) -> tuple[ndarray, ndarray, ndarray]:
@@ -132,7 +146,7 @@ def _normality(ax: Axes, geometry: Geometry) -> None:
     reach = float(max(3.0, abs(theory[0]) + 0.2))
     for column in range(shown):
         bad = bool(normality.failed[column])
-        ax.plot(theory, normality.quantiles[:, column], color=WARN if bad else OWN, alpha=0.3, linewidth=1)
+        ax.plot(theory, normality.quantiles[:, column], color=WARN if bad else OWN, alpha=0.3, linewidth=1, rasterized=True)
     ax.plot([-reach, reach], [-reach, reach], color=INK, linewidth=1.3)
     ax.plot([], [], color=OWN, label="passes")
     ax.plot([], [], color=WARN, label="fails")
@@ -149,9 +163,9 @@ def _pca(ax: Axes, geometry: Geometry) -> None:
     episodes = np.unique(geometry.episode)
     for episode in episodes[:: max(1, len(episodes) // 12)][:12]:
         path = points[geometry.episode == episode]
-        ax.plot(path[:, 0], path[:, 1], color=MUTED, alpha=0.35, linewidth=0.8, zorder=1)
+        ax.plot(path[:, 0], path[:, 1], color=MUTED, alpha=0.35, linewidth=0.8, zorder=1, rasterized=True)
     size = float(np.clip(20000 / max(1, len(points)), 8, 26))
-    dots = ax.scatter(points[:, 0], points[:, 1], c=geometry.when, cmap="viridis", s=size, linewidths=0, zorder=2)
+    dots = ax.scatter(points[:, 0], points[:, 1], c=geometry.when, cmap="viridis", s=size, linewidths=0, zorder=2, rasterized=True)
     figure = ax.figure
     assert isinstance(figure, Figure)
     bar = figure.colorbar(dots, ax=ax, pad=0.02)

@@ -12,29 +12,46 @@ import numpy as np
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json
+from jepaflow.common.results import Row
 from jepaflow.data.store import Store
+from jepaflow.diagnosis.close_up import CloseUp, take_close_up
 from jepaflow.diagnosis.forecast import HORIZON, Forecast, ForecastErrors, cut_windows, measure_forecast, summarise
 from jepaflow.diagnosis.geometry import Geometry, Moments, measure_geometry, rank_estimate, straightness_estimate
 from jepaflow.diagnosis.heldout import HeldOut, held_out
 from jepaflow.diagnosis.latents import choose_episodes, choose_phases, encode_episodes, require_actions
 from jepaflow.diagnosis.resample import Estimate
+from jepaflow.diagnosis.suits import check_fit, check_rules
+from jepaflow.diagnosis.spread import spread_estimate
 from jepaflow.diagnosis.verdict import Verdict, judge
 from jepaflow.training.checkpoint import Run, load_run
 from jepaflow.training.device import choose_device
 from jepaflow.worldmodel.jepa import JEPAConfig
 
 
+NOTHING = Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
+EXTRAS = ("close-up", "probes")
+"""parts of a diagnosis beyond forecast and geometry, which take longer and can be left out"""
+
+
 @dataclass(frozen=True)
 class Options:
-    """How much to measure. ``frames`` bounds how many frames are encoded beyond one phase of each episode."""
+    """How much to measure. ``frames`` bounds how many frames are encoded beyond one phase of each episode.
+
+    ``skip`` leaves out some of :data:`EXTRAS`: ``close-up`` (geometry in depth, panels, neighbours, far horizons) and
+    ``probes`` (what can be read from the latent, where the store has labels).
+    """
 
     horizon: int = HORIZON
     episodes: int = 200
     frames: int = 1500
     draws: int = 2000
     seed: int = 0
+    skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        unknown = [name for name in self.skip if name not in EXTRAS]
+        if unknown:
+            raise JepaflowError(f"--skip {unknown[0]} is not a part that can be left out. Choose among: {', '.join(EXTRAS)}.")
         for name in ("horizon", "episodes", "frames", "draws"):
             if getattr(self, name) < 1:
                 raise JepaflowError(f"--{name} is {getattr(self, name)}; it must be at least 1.")
@@ -44,7 +61,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything measured of one run; ``facts`` says what of, for the report."""
+    """Everything measured of one run; ``facts`` says what of, for the report.
+
+    ``close`` is None and ``probes`` empty where they were left out, or the store has nothing to probe for.
+    """
 
     verdict: Verdict
     forecast: Forecast
@@ -52,6 +72,9 @@ class Diagnosis:
     errors: ForecastErrors
     moments: Moments
     facts: dict[str, Any] = field(default_factory=dict)
+    spread: Estimate = NOTHING
+    close: CloseUp | None = None
+    probes: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,7 @@ class Pooled:
     straightness: Estimate
     normality_share: float
     seeds: int
+    spread: Estimate = NOTHING
 
 
 def diagnose_run(
@@ -109,7 +133,8 @@ def diagnose_run(
     forecast = summarise([errors], options.draws, options.seed)
     geometry, moments = measure_geometry(trajectories, options.seed)
     step = config.block / store.fps
-    verdict = judge(forecast, geometry.effective_rank.value, geometry.latent_dim, step)
+    spread = spread_estimate([moments], options.draws, options.seed)
+    verdict = judge(forecast, geometry.effective_rank.value, geometry.latent_dim, step, spread.value)
     facts = {
         **_model_facts(run),
         **_data_facts(store, run, chosen, step),
@@ -120,34 +145,8 @@ def diagnose_run(
         "seed": options.seed,
         "draws": options.draws,
     }
-    return Diagnosis(verdict, forecast, geometry, errors, moments, facts)
-
-
-def check_fit(store: Store, config: JEPAConfig) -> None:
-    """Refuse a store whose frames or columns are not of the shape that the model was trained on."""
-    wanted = {"image size": (store.image_size, config.image_size), "action": (store.dim("action"), config.action_dim)}
-    if config.proprio_dim:
-        wanted["proprio"] = (store.dim("proprio"), config.proprio_dim)
-    for name, (found, needed) in wanted.items():
-        if found != needed:
-            raise JepaflowError(
-                f"{store.path} has {name} {found} but the model was trained with {needed}. "
-                "Convert the dataset with the options of the training store."
-            )
-
-
-def check_rules(store: Store, run: Run) -> None:
-    """Refuse frames fitted or timed otherwise than in training: they would make any model look blind."""
-    record = run.path / "data.json"
-    if not record.is_file():
-        return
-    trained = read_json(record)[0]
-    for name, found in (("image_fit", store.meta.get("image_fit")), ("fps", store.fps)):
-        if found != trained[name]:
-            raise JepaflowError(
-                f"{store.path} has {name} {found} but the model was trained with {trained[name]}. "
-                "Convert the dataset with the options of the training store."
-            )
+    close = None if "close-up" in options.skip else take_close_up(run, store, trajectories, seed=options.seed)
+    return Diagnosis(verdict, forecast, geometry, errors, moments, facts, spread, close)
 
 
 def _model_facts(run: Run) -> dict[str, Any]:
@@ -165,7 +164,24 @@ def _model_facts(run: Run) -> dict[str, Any]:
         "cameras": list(config.cameras),
         "proprio": config.proprio_dim > 0,
         "action_dim": config.action_dim,
+        "training": _training_facts(run.config),
     }
+
+
+def _training_facts(config: dict[str, Any]) -> dict[str, Any]:
+    """What the advice needs to know of the training; None where a run does not record it."""
+    loss = config.get("loss", {})
+    names = ("preset", "steps", "proprio_dropout", "action_change")
+    return {
+        **{name: config.get(name) for name in names},
+        **{name: loss.get(name) for name in ("sigreg", "rollout", "rollout_steps", "inverse")},
+        "store": _shown_path(config["dataset"]["path"][0]),
+    }
+
+
+def _shown_path(path: str) -> str:
+    """A path as a report may show it: as it was typed, and no more than its name where it was absolute."""
+    return Path(path).name if Path(path).is_absolute() else str(path)
 
 
 def _data_facts(store: Store, run: Run, chosen: HeldOut, step: float) -> dict[str, Any]:
@@ -197,11 +213,13 @@ def pool(diagnoses: Sequence[Diagnosis], options: Options) -> Pooled:
     sums = [d.moments for d in diagnoses]
     rank = rank_estimate(sums, [d.geometry.effective_rank.value for d in diagnoses], seed=options.seed)
     facts = diagnoses[0].facts
+    spread = spread_estimate(sums, options.draws, options.seed)
     return Pooled(
-        verdict=judge(forecast, rank.value, facts["latent_dim"], facts["step_seconds"]),
+        verdict=judge(forecast, rank.value, facts["latent_dim"], facts["step_seconds"], spread.value),
         forecast=forecast,
         effective_rank=rank,
         straightness=straightness_estimate(sums, options.draws, options.seed),
         normality_share=float(np.mean([d.geometry.normality.share for d in diagnoses])),
         seeds=len(diagnoses),
+        spread=spread,
     )

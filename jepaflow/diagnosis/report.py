@@ -1,43 +1,49 @@
-"""The report: one HTML file that needs nothing else, the same pictures as PNG files, and ``metrics.json``.
+"""The report: one HTML file that needs nothing else, its pictures as PNG files, and ``metrics.json``.
 
-Every file is written whole or not at all, ``report.html`` last, so that a report which opens is complete.
+It is made for someone who has never seen the code: verdict, evidence, how to improve, details. What other commands
+measured of the run (:mod:`jepaflow.diagnosis.topics`) stands in it too; what nobody measured is named with the command
+that would. Every file is written whole or not at all, ``report.html`` last, so that a report which opens is complete.
 """
 
-import base64
 import math
-from datetime import UTC, datetime
-from importlib.resources import files
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import torch
+import markupsafe
 
-from jepaflow import __version__
 from jepaflow.common.files import atomic_path, write_json
-from jepaflow.diagnosis.figures import draw_all
+from jepaflow.common.results import Row
+from jepaflow.diagnosis.advice import Advice, advise
+from jepaflow.diagnosis.figures import Chart, draw_all
 from jepaflow.diagnosis.geometry import DIRECTIONS
-from jepaflow.diagnosis.measure import Diagnosis
-from jepaflow.diagnosis.verdict import rank_limit
-from jepaflow.diagnosis.words import interval, number, show
-
-# Accent and tint of the verdict: green to plan with, amber with care, red not at all, grey unknown.
-COLOURS = {
-    "sighted": ("#0f8a5f", "#e9f7f1"),
-    "short-sighted": ("#d97706", "#fef6e7"),
-    "deaf": ("#d97706", "#fef6e7"),
-    "blind": ("#c81e1e", "#fdf0f0"),
-    "undecided": ("#7b8794", "#eef1f4"),
-}
+from jepaflow.diagnosis.measure import Diagnosis, Options, pool
+from jepaflow.diagnosis.page import COLOURS, embedded, fill, write_page
+from jepaflow.diagnosis.rows import result_rows
+from jepaflow.diagnosis.tables import Cell, Table, figures_table, probe_table
+from jepaflow.diagnosis.topics import Topic
+from jepaflow.diagnosis.verdict import COLLAPSED_SPREAD, rank_limit
+from jepaflow.diagnosis.words import interval, number, plain, show
 
 
-def metrics(diagnosis: Diagnosis, command: str) -> dict[str, Any]:
-    """Everything measured, as JSON; None where a figure does not exist."""
+def all_rows(diagnosis: Diagnosis, topics: Sequence[Topic] = ()) -> list[Row]:
+    """Every figure of a run as a row under its own name: what diagnose measured, then what other commands did."""
+    rows = result_rows("", [diagnosis], pool([diagnosis], Options(draws=diagnosis.facts["draws"])))
+    known = {row.name for row in rows}
+    return rows + [row for topic in topics for row in topic.rows if row.name not in known]
+
+
+def metrics(
+    diagnosis: Diagnosis, command: str, topics: Sequence[Topic] = (), advice: Sequence[Advice] = ()
+) -> dict[str, Any]:
+    """Everything measured, as JSON; None where a figure does not exist. ``rows`` has each figure beside its floors."""
     forecast, geometry = diagnosis.forecast, diagnosis.geometry
     normality = geometry.normality
     return {
         "command": command,
         "verdict": diagnosis.verdict.as_dict(),
+        "advice": [one.as_dict() for one in advice],
         "skill": [e.as_dict() for e in forecast.skill],
         "skill_shuffled": [e.as_dict() for e in forecast.shuffled],
         "skill_minus_shuffled": [e.as_dict() for e in forecast.gain],
@@ -45,6 +51,7 @@ def metrics(diagnosis: Diagnosis, command: str) -> dict[str, Any]:
         "mse": [_finite(x) for x in forecast.mse],
         "mse_copy_last": [_finite(x) for x in forecast.mse_copy],
         "effective_rank": geometry.effective_rank.as_dict(),
+        "latent_spread": diagnosis.spread.as_dict(),
         "spectrum": [float(x) for x in geometry.spectrum],
         "normality": {
             "share_failing": _finite(normality.share),
@@ -54,88 +61,170 @@ def metrics(diagnosis: Diagnosis, command: str) -> dict[str, Any]:
             "test": "Anderson-Darling, mean and variance estimated, Benjamini-Hochberg at 0.05",
         },
         "straightness": geometry.straightness.as_dict(),
+        "close_up": None if diagnosis.close is None else diagnosis.close.as_dict(),
+        "rows": [asdict(row) for row in all_rows(diagnosis, topics)],
         "facts": diagnosis.facts,
     }
 
 
-def write_report(diagnosis: Diagnosis, folder: Path, command: str) -> Path:
+def write_report(
+    diagnosis: Diagnosis, folder: Path, command: str, topics: Sequence[Topic] = (), run: str | None = None
+) -> Path:
     """Write ``metrics.json``, the PNG files and ``report.html`` into ``folder``; returns the path of the report.
+
+    Args:
+        diagnosis: what was measured.
+        folder: where to write.
+        command: what a reader types to make it again.
+        topics: what other commands measured of the same run.
+        run: the run folder as a reader types it, for the advice; its name when not given.
 
     Raises:
         JepaflowError: when the folder cannot be written.
     """
-    images = draw_all(diagnosis)
-    write_json(folder / "metrics.json", metrics(diagnosis, command))
-    for name, data in images.items():
+    charts, close = draw_all(diagnosis), {} if diagnosis.close is None else diagnosis.close.pictures()
+    advice = advise(diagnosis, topics, run or diagnosis.facts["run"])
+    write_json(folder / "metrics.json", metrics(diagnosis, command, topics, advice))
+    for name, data in {**{name: chart.png for name, chart in charts.items()}, **close}.items():
         with atomic_path(folder / f"{name}.png") as temporary:
             temporary.write_bytes(data)
-    path = folder / "report.html"
-    text = render(diagnosis, images, command)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
+    return write_page(folder / "report.html", render(diagnosis, charts, close, command, topics, advice))
 
 
-def render(diagnosis: Diagnosis, images: dict[str, bytes], command: str) -> str:
+def render(
+    diagnosis: Diagnosis,
+    charts: dict[str, Chart],
+    close: dict[str, bytes],
+    command: str,
+    topics: Sequence[Topic],
+    advice: Sequence[Advice],
+) -> str:
     """The report as HTML text, pictures embedded."""
-    source = files("jepaflow.diagnosis").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    colour, tint = COLOURS[diagnosis.verdict.sight]
-    return environment.from_string(source).render(
+    parts, shown = _close_parts(diagnosis, close), [_topic(topic) for topic in topics if topic.there]
+    return fill(
+        "report.html.j2",
         title=f"What {diagnosis.facts['run']} sees",
-        date=datetime.now(UTC).strftime("%d %B %Y"),
-        colour=colour,
-        tint=tint,
+        colour=COLOURS[diagnosis.verdict.sight],
         verdict=diagnosis.verdict,
+        advice=advice,
         cards=_cards(diagnosis),
-        images={k: "data:image/png;base64," + base64.b64encode(v).decode() for k, v in images.items()},
+        charts={name: _labelled(name, chart) for name, chart in charts.items()},
+        close=parts,
+        topics=shown,
+        missing=_missing(diagnosis, topics),
+        contents=_contents([*parts, *shown]),
         facts=diagnosis.facts,
         normality=_normality_words(diagnosis),
         straightness=_straightness_words(diagnosis),
-        rows=_rows(diagnosis),
+        spread=_spread_words(diagnosis),
+        skill_table=_skill_table(diagnosis),
+        figures=figures_table(all_rows(diagnosis, topics)),
         listed=_listed(diagnosis.facts),
         rank_limit=f"{rank_limit(diagnosis.geometry.latent_dim):g}",
+        spread_limit=f"{COLLAPSED_SPREAD:g}",
         command=command,
-        version=__version__,
-        torch=torch.__version__,
     )
+
+
+ALT = {
+    "skill": "Skill against model steps ahead, with its own and with shuffled actions",
+    "episodes": "Skill one step ahead of each held-out episode",
+    "spectrum": "Spectrum of the latents",
+    "normality": "Quantiles of the latents against normal quantiles",
+    "pca": "First two principal components coloured by time",
+}
+
+
+def _labelled(name: str, chart: Chart) -> markupsafe.Markup:
+    """The chart's SVG, trusted, since this package drew it; named for readers who cannot see it."""
+    return markupsafe.Markup(chart.svg.replace("<svg ", f'<svg role="img" aria-label="{ALT[name]}" ', 1))
+
+
+def _close_parts(diagnosis: Diagnosis, pictures: dict[str, bytes]) -> list[dict[str, str]]:
+    close = diagnosis.close
+    if close is None:
+        return []
+    titles, captions = close.titles(), close.captions()
+    return [
+        {"key": f"close-{key}", "title": titles[key], "caption": captions[key], "image": embedded(data)}
+        for key, data in pictures.items()
+    ]
+
+
+def _topic(topic: Topic) -> dict[str, Any]:
+    rows, kind = topic.rows, topic.kind
+    return {
+        "key": kind.key,
+        "title": kind.title,
+        "words": kind.words,
+        "images": [embedded(data) for data in topic.pictures.values()],
+        "table": probe_table(rows),
+        "all": figures_table(rows, f"{kind.key}-all") if rows else None,
+        "command": topic.command,
+    }
+
+
+def _missing(diagnosis: Diagnosis, topics: Sequence[Topic]) -> list[tuple[str, str]]:
+    lines = [(topic.kind.title, topic.command) for topic in topics if not topic.there]
+    if diagnosis.close is None:
+        lines.append(("The geometry in depth, maps, neighbours and far horizons were left out (--skip close-up)", ""))
+    else:
+        lines += [(sentence, "") for sentence in diagnosis.close.missing]
+    return lines
+
+
+def _contents(parts: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    fixed = [("skill", "How far can it see?"), ("geometry", "Geometry")]
+    ends = [("improve", "How to improve"), ("details", "Details and all figures")]
+    return fixed + [(part["key"], part["title"]) for part in parts] + ends
 
 
 def _cards(diagnosis: Diagnosis) -> list[dict[str, str]]:
     forecast, geometry = diagnosis.forecast, diagnosis.geometry
     last = len(forecast.skill)
     skills = [(h, forecast.skill[h - 1]) for h in sorted({1, (last + 1) // 2, last})]
-    cards = [{"name": f"skill, h = {h}", "value": number(e.value), "note": interval(e)} for h, e in skills]
+    cards = [
+        {"name": f"skill, h = {h}", "value": number(e.value), "note": f"{interval(e)}; floor 0"} for h, e in skills
+    ]
     gain, rank, share = forecast.listening, geometry.effective_rank, geometry.normality.share
     return [
         *cards,
-        {"name": "gain by actions", "value": number(gain.value), "note": interval(gain)},
-        {"name": "effective rank", "value": number(rank.value, 1), "note": f"of {geometry.latent_dim} directions"},
+        {"name": "gain by actions", "value": number(gain.value), "note": f"{interval(gain)}; floor 0"},
+        {"name": "effective rank", "value": number(rank.value, 1), "note": f"of {geometry.latent_dim}; collapsed: 1"},
         {
             "name": "not normal",
             "value": "–" if math.isnan(share) else f"{100 * share:.0f} %",
-            "note": f"n = {geometry.normality.n}",
+            "note": f"of directions, n = {geometry.normality.n}; Gaussian: 0 %",
         },
     ]
 
 
-def _rows(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+def _skill_table(diagnosis: Diagnosis) -> Table:
     forecast, step = diagnosis.forecast, diagnosis.facts["step_seconds"]
-    return [
-        {
-            "h": h + 1,
-            "ahead": f"{(h + 1) * step:.2g} s",
-            "skill": show(forecast.skill[h]),
-            "shuffled": show(forecast.shuffled[h]),
-            "gain": show(forecast.gain[h]),
-            "mse": number(forecast.mse[h], 4),
-            "mse_copy": number(forecast.mse_copy[h], 4),
-            "n": forecast.skill[h].n,
-            "episodes": forecast.skill[h].episodes,
-            "bad": not forecast.skill[h].low > 0,
-        }
-        for h in range(len(forecast.skill))
-    ]
+    head = ("h", "ahead", "skill", "with shuffled actions", "difference", "MSE", "copy-last", "windows", "episodes")
+    lines = []
+    for h, own in enumerate(forecast.skill):
+        surely = "good" if own.low > 0 else "bad"
+        other, gain = forecast.shuffled[h], forecast.gain[h]
+        lines.append(
+            (
+                Cell(str(h + 1), h + 1),
+                Cell(f"{(h + 1) * step:.2g} s", (h + 1) * step),
+                Cell(number(own.value), _key(own.value), interval(own), surely),
+                Cell(number(other.value), _key(other.value), interval(other)),
+                Cell(number(gain.value), _key(gain.value), interval(gain)),
+                Cell(number(forecast.mse[h], 4), _key(forecast.mse[h])),
+                Cell(number(forecast.mse_copy[h], 4), _key(forecast.mse_copy[h])),
+                Cell(f"{own.n:,}", own.n),
+                Cell(str(own.episodes), own.episodes),
+            )
+        )
+    return Table(head, tuple(lines), "skill")
+
+
+def _key(value: float) -> float:
+    """What a cell is sorted by; what does not exist goes first."""
+    return float(value) if math.isfinite(value) else float("-inf")
 
 
 def _listed(facts: dict[str, Any]) -> list[tuple[str, str]]:
@@ -146,6 +235,7 @@ def _listed(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Run", f"{facts['run']}, checkpoint at step {facts['checkpoint_step']:,}{seed}"),
         ("Model", f"{facts['parameters']:,} parameters, {facts['encoder']} encoder, latent D = {facts['latent_dim']}"),
+        ("Training", _training_words(facts["training"])),
         ("Input", f"{inputs}; {facts['action_dim']} actions; history of {facts['history']} model steps"),
         ("Model step", f"{facts['block']} control steps = {facts['step_seconds']:.3g} s at {facts['fps']:g} Hz"),
         (
@@ -163,6 +253,12 @@ def _listed(facts: dict[str, Any]) -> list[tuple[str, str]]:
             f"seed {facts['seed']}",
         ),
     ]
+
+
+def _training_words(training: dict[str, Any]) -> str:
+    names = {"preset": "preset", "steps": "steps", "sigreg": "λ", "rollout": "rollout loss", "inverse": "inverse loss"}
+    known = [f"{word} {training[key]}" for key, word in names.items() if training[key]]
+    return ", ".join(known) or "not recorded"
 
 
 def _normality_words(diagnosis: Diagnosis) -> str:
@@ -186,6 +282,16 @@ def _straightness_words(diagnosis: Diagnosis) -> str:
     return (
         f"Straightness, the mean cosine between successive movements, is {show(estimate)}: 1 is a straight line, "
         "0 a random walk, −0.5 pure noise around a point."
+    )
+
+
+def _spread_words(diagnosis: Diagnosis) -> str:
+    spread = diagnosis.spread
+    if not math.isfinite(spread.value):
+        return ""
+    return (
+        f"The variance of a latent dimension is {plain(spread.value)} on average, where 1 is asked for; below "
+        f"{COLLAPSED_SPREAD:g} they have collapsed in size."
     )
 
 
