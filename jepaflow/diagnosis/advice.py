@@ -99,7 +99,7 @@ def advise(diagnosis: Diagnosis, topics: Sequence[Topic], run: str) -> tuple[Adv
         topics: what other commands measured of the same run.
         run: the run folder, as a reader types it.
     """
-    rows = diagnosis.probes + tuple(row for topic in topics for row in topic.rows)
+    rows = tuple(row for topic in topics for row in topic.rows)
     findings = Findings(diagnosis, rows, shlex.quote(run))
     found = [advice for rule in RULES if (advice := rule(findings)) is not None]
     order = ("first", "then", "fine")
@@ -144,7 +144,11 @@ def _blind(f: Findings) -> Advice | None:
 def _deaf(f: Findings) -> Advice | None:
     if f.diagnosis.verdict.listens is not False:
         return None
-    absolute = "" if f.training["action_change"] else " If actions are joint targets, --action-change tells it how they change."
+    absolute = (
+        ""
+        if f.training["action_change"]
+        else " If actions are joint targets, --action-change tells it how they change."
+    )
     return Advice(
         "first",
         "It does not listen to its actions",
@@ -205,18 +209,17 @@ def _not_normal(f: Findings) -> Advice | None:
         "What SIGReg asks for is not reached. Training longer or a larger λ helps, if it costs no skill: a world with few "
         "dimensions does not want to be Gaussian in many, and forced to it becomes harder to forecast. Of all findings "
         "this one matters least to planning.",
-        ("jepaflow study tension --help", f.train(f"--latent-dim {max(8, geometry_half(f))}")),
+        ("jepaflow study tension --help", f.train(f"--latent-dim {max(8, f.diagnosis.geometry.latent_dim // 2)}")),
     )
-
-
-def geometry_half(f: Findings) -> int:
-    """Half the latent's size."""
-    return f.diagnosis.geometry.latent_dim // 2
 
 
 def _unseen(f: Findings) -> Advice | None:
     """Probes of an object that do no better than something which never saw it."""
-    things = [r for r in f.rows if re.search(r"probe/.*(object|cube|block|ball|held|contact)", r.name) and r.unit in ("r", "R")]
+    things = [
+        r
+        for r in f.rows
+        if re.search(r"probe/.*(object|cube|block|ball|held|contact)", r.name) and r.unit in ("r", "R")
+    ]
     things = things or [r for r in f.rows if re.search(r"probe/.*(object|cube|block|ball).*/r$", r.name)]
     bad = [r for r in things if beats_floors(r) is False or ("linear" in r.name and r.value < READABLE)]
     if not bad:
@@ -236,7 +239,8 @@ def _unseen(f: Findings) -> Advice | None:
         "then",
         "The object cannot be read from the latent",
         f"{worst.name} = {number(worst.value)} [{number(worst.low)}, {number(worst.high)}]; floors: {floors or 'none'}",
-        what + "A camera that sees the object larger, a second camera, or larger frames (a cube of 6 pixels is a hundredth of a "
+        what
+        + "A camera that sees the object larger, a second camera, or larger frames (a cube of 6 pixels is a hundredth of a "
         "frame) help most; --loss.inverse asks the latents to hold what the gripper did to it.",
         (*commands, f.train("--loss.inverse 0.2"), "jepaflow convert DATASET larger.h5 --image-size 96"),
     )

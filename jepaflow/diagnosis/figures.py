@@ -146,7 +146,9 @@ def _normality(ax: Axes, geometry: Geometry) -> None:
     reach = float(max(3.0, abs(theory[0]) + 0.2))
     for column in range(shown):
         bad = bool(normality.failed[column])
-        ax.plot(theory, normality.quantiles[:, column], color=WARN if bad else OWN, alpha=0.3, linewidth=1, rasterized=True)
+        ax.plot(
+            theory, normality.quantiles[:, column], color=WARN if bad else OWN, alpha=0.3, linewidth=1, rasterized=True
+        )
     ax.plot([-reach, reach], [-reach, reach], color=INK, linewidth=1.3)
     ax.plot([], [], color=OWN, label="passes")
     ax.plot([], [], color=WARN, label="fails")
@@ -165,7 +167,9 @@ def _pca(ax: Axes, geometry: Geometry) -> None:
         path = points[geometry.episode == episode]
         ax.plot(path[:, 0], path[:, 1], color=MUTED, alpha=0.35, linewidth=0.8, zorder=1, rasterized=True)
     size = float(np.clip(20000 / max(1, len(points)), 8, 26))
-    dots = ax.scatter(points[:, 0], points[:, 1], c=geometry.when, cmap="viridis", s=size, linewidths=0, zorder=2, rasterized=True)
+    dots = ax.scatter(
+        points[:, 0], points[:, 1], c=geometry.when, cmap="viridis", s=size, linewidths=0, zorder=2, rasterized=True
+    )
     figure = ax.figure
     assert isinstance(figure, Figure)
     bar = figure.colorbar(dots, ax=ax, pad=0.02)

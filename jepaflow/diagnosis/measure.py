@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.common.files import read_json
-from jepaflow.common.results import Row
 from jepaflow.data.store import Store
 from jepaflow.diagnosis.close_up import CloseUp, take_close_up
 from jepaflow.diagnosis.forecast import HORIZON, Forecast, ForecastErrors, cut_windows, measure_forecast, summarise
@@ -20,13 +18,11 @@ from jepaflow.diagnosis.geometry import Geometry, Moments, measure_geometry, ran
 from jepaflow.diagnosis.heldout import HeldOut, held_out
 from jepaflow.diagnosis.latents import choose_episodes, choose_phases, encode_episodes, require_actions
 from jepaflow.diagnosis.resample import Estimate
-from jepaflow.diagnosis.suits import check_fit, check_rules
 from jepaflow.diagnosis.spread import spread_estimate
+from jepaflow.diagnosis.suits import check_fit, check_rules
 from jepaflow.diagnosis.verdict import Verdict, judge
 from jepaflow.training.checkpoint import Run, load_run
 from jepaflow.training.device import choose_device
-from jepaflow.worldmodel.jepa import JEPAConfig
-
 
 NOTHING = Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
 EXTRAS = ("close-up", "probes")
@@ -38,7 +34,7 @@ class Options:
     """How much to measure. ``frames`` bounds how many frames are encoded beyond one phase of each episode.
 
     ``skip`` leaves out some of :data:`EXTRAS`: ``close-up`` (geometry in depth, panels, neighbours, far horizons) and
-    ``probes`` (what can be read from the latent, where the store has labels).
+    ``probes``, which the command runs itself (:mod:`jepaflow.diagnosis.topics` brings them into the report).
     """
 
     horizon: int = HORIZON
@@ -51,7 +47,9 @@ class Options:
     def __post_init__(self) -> None:
         unknown = [name for name in self.skip if name not in EXTRAS]
         if unknown:
-            raise JepaflowError(f"--skip {unknown[0]} is not a part that can be left out. Choose among: {', '.join(EXTRAS)}.")
+            raise JepaflowError(
+                f"--skip {unknown[0]} is not a part that can be left out. Choose among: {', '.join(EXTRAS)}."
+            )
         for name in ("horizon", "episodes", "frames", "draws"):
             if getattr(self, name) < 1:
                 raise JepaflowError(f"--{name} is {getattr(self, name)}; it must be at least 1.")
@@ -63,7 +61,7 @@ class Options:
 class Diagnosis:
     """Everything measured of one run; ``facts`` says what of, for the report.
 
-    ``close`` is None and ``probes`` empty where they were left out, or the store has nothing to probe for.
+    ``close`` is None where it was left out.
     """
 
     verdict: Verdict
@@ -74,7 +72,6 @@ class Diagnosis:
     facts: dict[str, Any] = field(default_factory=dict)
     spread: Estimate = NOTHING
     close: CloseUp | None = None
-    probes: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)

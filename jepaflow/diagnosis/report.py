@@ -100,7 +100,7 @@ def render(
     advice: Sequence[Advice],
 ) -> str:
     """The report as HTML text, pictures embedded."""
-    parts, shown = _close_parts(diagnosis, close), [_topic(topic) for topic in topics if topic.there]
+    parts, shown = _close_parts(diagnosis, close), [_topic(topic, diagnosis) for topic in topics if topic.there]
     return fill(
         "report.html.j2",
         title=f"What {diagnosis.facts['run']} sees",
@@ -151,7 +151,7 @@ def _close_parts(diagnosis: Diagnosis, pictures: dict[str, bytes]) -> list[dict[
     ]
 
 
-def _topic(topic: Topic) -> dict[str, Any]:
+def _topic(topic: Topic, diagnosis: Diagnosis) -> dict[str, Any]:
     rows, kind = topic.rows, topic.kind
     return {
         "key": kind.key,
@@ -161,11 +161,16 @@ def _topic(topic: Topic) -> dict[str, Any]:
         "table": probe_table(rows),
         "all": figures_table(rows, f"{kind.key}-all") if rows else None,
         "command": topic.command,
+        "stale": topic.stale(diagnosis.facts["checkpoint_step"]),
     }
 
 
 def _missing(diagnosis: Diagnosis, topics: Sequence[Topic]) -> list[tuple[str, str]]:
-    lines = [(topic.kind.title, topic.command) for topic in topics if not topic.there]
+    lines = [
+        (f"{topic.kind.title} {topic.why}", "") if topic.why else (topic.kind.title, topic.command)
+        for topic in topics
+        if not topic.there
+    ]
     if diagnosis.close is None:
         lines.append(("The geometry in depth, maps, neighbours and far horizons were left out (--skip close-up)", ""))
     else:
@@ -184,17 +189,26 @@ def _cards(diagnosis: Diagnosis) -> list[dict[str, str]]:
     last = len(forecast.skill)
     skills = [(h, forecast.skill[h - 1]) for h in sorted({1, (last + 1) // 2, last})]
     cards = [
-        {"name": f"skill, h = {h}", "value": number(e.value), "note": f"{interval(e)}; floor 0"} for h, e in skills
+        {
+            "name": f"skill, {h} step{'s' * (h > 1)} ahead",
+            "value": number(e.value),
+            "note": f"{interval(e)}; floor\u00a00",
+        }
+        for h, e in skills
     ]
     gain, rank, share = forecast.listening, geometry.effective_rank, geometry.normality.share
     return [
         *cards,
-        {"name": "gain by actions", "value": number(gain.value), "note": f"{interval(gain)}; floor 0"},
-        {"name": "effective rank", "value": number(rank.value, 1), "note": f"of {geometry.latent_dim}; collapsed: 1"},
+        {"name": "gain by actions", "value": number(gain.value), "note": f"{interval(gain)}; floor\u00a00"},
+        {
+            "name": "effective rank",
+            "value": number(rank.value, 1),
+            "note": f"of {geometry.latent_dim}; collapsed:\u00a01",
+        },
         {
             "name": "not normal",
             "value": "–" if math.isnan(share) else f"{100 * share:.0f} %",
-            "note": f"of directions, n = {geometry.normality.n}; Gaussian: 0 %",
+            "note": f"of directions, n = {geometry.normality.n}; Gaussian:\u00a00\u00a0%",
         },
     ]
 

@@ -1,6 +1,7 @@
 """Rows for ``results/<topic>.json``: ``<name>/skill@h``, ``<name>/effective_rank`` and the rest, each beside its floor."""
 
 import math
+from dataclasses import replace
 
 from jepaflow.common.intervals import wilson
 from jepaflow.common.results import Row
@@ -14,7 +15,7 @@ def result_rows(name: str, diagnoses: list[Diagnosis], pooled: Pooled) -> list[R
     """The figures of one setting, pooled over its seeds; a figure that does not exist has no row.
 
     Where no interval exists (a single held-out episode) the bounds repeat the value and the note says so. The close-up
-    and the probes are of a run, not of a setting: several seeds have them in their own ``metrics.json`` only.
+    is of a run, not of a setting: several seeds have it in their own ``metrics.json`` only.
 
     Args:
         name: what stands before every row's name; nothing when empty.
@@ -29,9 +30,7 @@ def result_rows(name: str, diagnoses: list[Diagnosis], pooled: Pooled) -> list[R
     rows = _skill_rows(before, diagnoses, pooled, over) + _geometry_rows(before, diagnoses, pooled, over)
     if seeds == 1:
         close = diagnoses[0].close
-        if close is not None:
-            rows += [_renamed(row, before) for row in close.rows("x")]
-        rows += [_renamed(row, before, cut=False) for row in diagnoses[0].probes]
+        rows += [] if close is None else [_renamed(row, before) for row in close.rows("x")]
     return rows
 
 
@@ -97,9 +96,9 @@ def _geometry_rows(before: str, diagnoses: list[Diagnosis], pooled: Pooled, over
     return rows
 
 
-def _renamed(row: Row, before: str, cut: bool = True) -> Row:
-    """The row under another prefix; ``cut`` takes the first word of its name away."""
-    return Row(**{**vars(row), "name": before + (row.name.split("/", 1)[1] if cut else row.name)})
+def _renamed(row: Row, before: str) -> Row:
+    """The row with another first word in its name."""
+    return replace(row, name=before + row.name.split("/", 1)[1])
 
 
 def _where(estimate: Estimate) -> str:

@@ -38,6 +38,7 @@ def _statistic(run: Moments) -> Statistic:
         count = weights @ run.count
         mean = weights @ run.first / count[:, None]
         value: ndarray = ((weights @ squares / count - (mean**2).sum(1)) / run.first.shape[1])[:, None]
-        return np.maximum(value, 0.0)
+        value[value < 0] = 0.0  # a rounding error below
+        return value
 
     return statistic

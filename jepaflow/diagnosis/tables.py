@@ -119,7 +119,9 @@ def compare_table(names: Sequence[str], runs: Sequence[Mapping[str, Row]], key: 
         some = next(row for row in rows if row is not None)
         way = {"higher": "higher", "lower": "lower", None: "neither"}[direction(some)]
         cells = [_compared(row, index == winner) for index, row in enumerate(rows)]
-        lines.append((Cell(figure, small="" if some.unit in ("fraction", "r") else some.unit, mark="name"), *cells, Cell(way)))
+        lines.append(
+            (Cell(figure, small="" if some.unit in ("fraction", "r") else some.unit, mark="name"), *cells, Cell(way))
+        )
     return Table(("figure", *names, "better is"), tuple(lines), key)
 
 

@@ -5,6 +5,8 @@ nothing of how they measure: whoever writes ``RUN/diagnosis/<topic>.json`` is in
 with the command that makes it, so that what was not measured cannot be mistaken for what is well.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,12 +76,28 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic as found: its rows under their own names, pictures (PNG) by file name, and the command that made it."""
+    """One topic as found.
+
+    Attributes:
+        kind: which.
+        rows: under their own names; empty where it was not made.
+        pictures: PNG by file name.
+        command: what made it, or would.
+        why: why it cannot be made here, where somebody tried.
+    """
 
     kind: TopicKind
     rows: tuple[Row, ...]
     pictures: dict[str, bytes]
     command: str
+    why: str = ""
+
+    def stale(self, step: int) -> str:
+        """A warning when its figures say that they were made at another checkpoint; empty when they do not."""
+        found = {int(n) for row in self.rows for n in re.findall(r"\bat step ([\d]+)", row.note.replace(",", ""))}
+        if not found or found == {step}:
+            return ""
+        return f"These figures are of the checkpoint at step {min(found):,}, this report is of step {step:,}: make them again."
 
     @property
     def there(self) -> bool:
@@ -87,20 +105,24 @@ class Topic:
         return bool(self.rows or self.pictures)
 
 
-def read_topics(folder: Path) -> tuple[Topic, ...]:
+def read_topics(folder: Path, why: Mapping[str, str] | None = None) -> tuple[Topic, ...]:
     """Every topic of a run folder, in the order of the report; those that are missing hold nothing.
+
+    Args:
+        folder: of the run.
+        why: for topics that somebody tried to make in vain, the reason.
 
     Raises:
         JepaflowError: naming the file, when one is there and is not in the results format.
     """
-    return tuple(_read(folder, kind) for kind in KINDS)
+    return tuple(_read(folder, kind, (why or {}).get(kind.key, "")) for kind in KINDS)
 
 
-def _read(folder: Path, kind: TopicKind) -> Topic:
+def _read(folder: Path, kind: TopicKind, why: str) -> Topic:
     command = kind.command.format(run=folder)
     path = folder / kind.file
     if not path.is_file():
-        return Topic(kind, (), {}, command)
+        return Topic(kind, (), {}, command, why)
     content = read_json(path)
     try:
         rows = tuple(read_row(row) for row in content["rows"])

@@ -12,7 +12,7 @@ import re
 import matplotlib
 from matplotlib.figure import Figure
 
-from jepaflow.diagnosis.canvas import GRID, INK, MUTED, OTHER, OWN, WARN
+from jepaflow.diagnosis.canvas import GOOD, GRID, INK, MUTED, OTHER, OWN, THIRD, WARN
 
 # Colour of a drawing to variable of the page; ``#fdf2f2`` is the ground below zero.
 VARIABLES = {
@@ -22,6 +22,8 @@ VARIABLES = {
     OWN: "--own",
     OTHER: "--other",
     WARN: "--warn",
+    GOOD: "--good",
+    THIRD: "--seven",
     "#fdf2f2": "--bad",
 }
 
@@ -34,9 +36,7 @@ def svg(figure: Figure, name: str) -> str:
         name: salts the element ids, so that two charts of one page do not clip each other.
     """
     buffer = io.StringIO()
-    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "svg.id": None}
-    known = {key: value for key, value in settings.items() if key in matplotlib.rcParams}
-    with matplotlib.rc_context(known):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return themed(buffer.getvalue(), name)
 

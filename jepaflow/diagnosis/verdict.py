@@ -125,23 +125,35 @@ def _seeing(
 ) -> tuple[Sight, int, bool | None, str]:
     """Label and sentence of a model that forecasts something."""
     measured = sum(e.n > 0 for e in skill)
-    span = f"h = {skilful}" + (f", {skilful * step_seconds:.1f} s" if step_seconds else "")
+    span = f"{skilful} model step{'s' if skilful > 1 else ''}" + (
+        f" ({skilful * step_seconds:.1f} s)" if step_seconds else ""
+    )
     if listens is False:
         sentence = (
-            f"Deaf to actions: it is skilful to {span}, but another episode's actions serve it as well as its own. "
+            f"Deaf to actions: it forecasts {span} ahead, but another episode's actions serve it as well as its own. "
             "It plays the usual film and cannot plan."
         )
         return "deaf", skilful, listens, sentence
     ear = "and it listens to its actions" if listens else "whether it listens to its actions could not be tested"
     if skilful < min(measured, HORIZON):
-        return "short-sighted", skilful, listens, f"Short-sighted (skilful to {span}), {ear}."
+        return "short-sighted", skilful, listens, f"Short-sighted: it forecasts only {span} ahead, {ear}."
     if measured < HORIZON:
         asked = measured == len(skill)
         tail = f"it was asked for {measured} steps" if asked else "no held-out episode is long enough to look further"
-        return "short-sighted", skilful, listens, f"Skilful to {span}, as far as it could be tested ({tail}), {ear}."
+        return (
+            "short-sighted",
+            skilful,
+            listens,
+            f"It forecasts {span} ahead, as far as it could be tested ({tail}), {ear}.",
+        )
     if listens is None:
-        return "undecided", skilful, listens, f"Undecided: it forecasts to {span}, and {ear}."
-    return "sighted", skilful, listens, f"Sighted: it forecasts better than repeating the last frame to {span}, {ear}."
+        return "undecided", skilful, listens, f"Undecided: it forecasts {span} ahead, and {ear}."
+    return (
+        "sighted",
+        skilful,
+        listens,
+        f"Sighted: it forecasts better than repeating the last frame {span} ahead, {ear}.",
+    )
 
 
 def _skilful_to(skill: tuple[Estimate, ...]) -> int:

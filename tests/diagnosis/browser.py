@@ -66,7 +66,9 @@ class Browser:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -149,7 +151,9 @@ class Browser:
     def requests(self) -> list[str]:
         """Addresses that the page asked for, besides itself and what it carries inside (``data:``)."""
         sent = [e["params"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
-        urls = [p["request"]["url"] for p in sent if p.get("type") != "Document" or not p["documentURL"].startswith("file:")]
+        urls = [
+            p["request"]["url"] for p in sent if p.get("type") != "Document" or not p["documentURL"].startswith("file:")
+        ]
         return [url for url in urls if not url.startswith("data:")]
 
     def screenshot(self, path: Path, whole: bool = True) -> None:
