@@ -1,0 +1,113 @@
+"""What a GFlowNet learns: the log-flow through every (node, edges left), given goal and beta.
+
+The edges left are an output, not an input: one pass through the network answers for 0 … K at once, which makes training
+K times as cheap. The log-flow is measured in "nats per typical edge", entropy of the reference walk plus beta times its mean
+cost; so it has a sane limit at beta = 0 and grows like beta x distance, as the exact one does. `hint` says what the network starts
+from: nothing, hops to the goal (the mask needs them anyway), or the cheapest distance; hints come from the graph as it
+is *now*, so that a blocked edge is seen without training.
+
+Legend: D features, P pairs of node and goal, N nodes, G goals, K1 = K + 1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.subgoals.towards import Hint, Towards
+from jepaflow.worldmodel.head_layers import fit_latent_scaler, perceptron
+from jepaflow.worldmodel.jepa import Scaler
+
+
+class FlowModel(nn.Module):
+    """What losses, sampler and comparison with the oracle need: called on goals, it gives log-flows (G N K1)."""
+
+    horizon: int
+    """K, most edges of a walk"""
+
+
+class TableFlow(FlowModel):
+    """A free number for every goal, node and edges left, beside the hops' guess: what can be learnt at all, at one beta."""
+
+    def __init__(self, nodes: int, horizon: int) -> None:
+        super().__init__()
+        self.horizon = horizon
+        self.table = nn.Parameter(torch.zeros(nodes, nodes, horizon + 1))
+
+    def forward(self, goals: Towards) -> Float[Tensor, "G N K1"]:
+        """Look the flows up."""
+        return goals.closed(self.table[goals.goals] + goals.guess("hops")[:, :, None])
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Sizes of the network."""
+
+    features: int
+    """D"""
+    horizon: int
+    """K, most edges of a walk"""
+    hidden: int = 256
+    depth: int = 3
+    fourier: int = 0
+    """random Fourier features; for a few coordinates, not for latents"""
+    hint: Hint = "hops"
+
+    def __post_init__(self) -> None:
+        if min(self.features, self.horizon, self.hidden, self.depth) < 1 or self.fourier < 0:
+            raise JepaflowError("The flow network's features, horizon, hidden and depth must be at least 1.")
+
+
+class NeuralFlow(FlowModel):
+    """The network on features of node and goal: new goals and re-built graphs need no new weights."""
+
+    waves: Tensor
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        self.config, self.horizon = config, config.horizon
+        self.scaler = Scaler(config.features)
+        self.register_buffer("waves", 2 * torch.randn(config.features, config.fourier))
+        width = config.features + 2 * config.fourier
+        self.net = perceptron(3 * width + 4, config.hidden, config.horizon + 1, config.depth)
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+
+    def fit_scaler(self, features: Float[Tensor, "n D"]) -> None:
+        """Take mean and deviation of the features from a graph."""
+        fit_latent_scaler(self.scaler, features)
+
+    def seen(self, features: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch d"]:
+        """Scaled features, with waves where there are some."""
+        z: Tensor = self.scaler(features)
+        phase = z @ self.waves
+        return torch.cat([z, phase.sin(), phase.cos()], -1)
+
+    def pairs(
+        self,
+        node: Float[Tensor, "P d"],
+        goal: Float[Tensor, "P d"],
+        hint: Float[Tensor, " P"],
+        beta: Float[Tensor, " P"],
+    ) -> Float[Tensor, "P K1"]:
+        """Correction to the hint, in typical edges, for seen features of nodes and goals."""
+        extra = torch.stack([hint / 10, (1 + hint).log(), beta.log1p(), 1 / (1 + beta)], -1)
+        out: Tensor = self.net(torch.cat([node, goal, node - goal, extra], -1))
+        return out
+
+    def forward(self, goals: Towards) -> Float[Tensor, "G N K1"]:
+        """Log-flows of every node."""
+        seen, count = self.seen(goals.features), len(goals.goals)
+        shape = (count, goals.nodes, seen.shape[-1])
+        guess = goals.guess(self.config.hint)
+        unit = goals.detour + goals.beta[:, None] * goals.typical
+        raw = self.pairs(
+            seen.expand(shape).flatten(0, 1),
+            seen[goals.goals][:, None].expand(shape).flatten(0, 1),
+            (-guess / unit).flatten(),
+            goals.beta[:, None].expand(shape[:2]).flatten(),
+        ).view(*shape[:2], -1)
+        return goals.closed(unit[:, :, None] * raw + guess[:, :, None])
