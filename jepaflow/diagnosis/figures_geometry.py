@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy import ndarray
 
 from jepaflow.diagnosis.canvas import CLASSES, GOOD, GRID, INK, MUTED, OTHER, OWN, THIRD, WARN, new_figure, png, style
@@ -36,13 +37,16 @@ def draw_normality_time(found: NormalityOverTime) -> bytes:
     shown = np.clip(found.statistic, 0.05, 1e3)
     low, quarter, middle, most, high = np.percentile(shown, [5, 25, 50, 75, 95], axis=1)
     left.vlines(parts, low, high, color=OWN, linewidth=2, alpha=0.6)
-    left.vlines(parts, quarter, most, color=OWN, linewidth=9, alpha=0.5, label="half of the directions; line: 90 %")
+    left.vlines(parts, quarter, most, color=OWN, linewidth=9, alpha=0.5, label="half of the directions (line: 90 %)")
     left.plot(parts, middle, "o", color="white", markeredgecolor=OWN, markersize=6, zorder=3, label="median direction")
     if np.isfinite(found.limit):
         left.axhline(found.limit, color=WARN, linewidth=1.5, linestyle="--", label="fails above")
     left.set_yscale("log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    left.yaxis.set_minor_locator(NullLocator())
     left.set_ylabel("Anderson–Darling A²", color=INK)
-    left.legend(frameon=False, fontsize=8.5, loc="best")
+    figure.legend(frameon=False, fontsize=8.5, loc="outside lower left", ncols=3)
     bars = right.bar(parts, 100 * found.share, color=[WARN if s > 0.05 else OWN for s in found.share], width=0.65)
     right.bar_label(bars, [f"{100 * share:.0f}" for share in found.share], fontsize=8.5, color=INK)
     right.set_ylim(0, max(20.0, min(108.0, 125 * float(found.share.max()))))
@@ -80,7 +84,8 @@ def _cloud(axes: Axes, found: Isometry) -> None:
 
 
 def _dots(axes: Axes, found: Isometry) -> None:
-    order = sorted(found.of, key=lambda a: (a.what != "", a.what, list(PAIR_WORDS).index(a.pairs)))
+    things = list(dict.fromkeys(one.what for one in found.of))
+    order = sorted(found.of, key=lambda a: (things.index(a.what), list(PAIR_WORDS).index(a.pairs)))
     for row, one in enumerate(order):
         estimate = one.estimate
         for name, value in one.floors.items():
@@ -96,7 +101,9 @@ def _dots(axes: Axes, found: Isometry) -> None:
     )
     axes.invert_yaxis()
     axes.axvline(0, color=INK, linewidth=1)
-    values = [v for one in order for v in (one.estimate.value, *one.floors.values()) if np.isfinite(v)]
+    values = [
+        v for one in order for v in (one.estimate.value, one.estimate.low, *one.floors.values()) if np.isfinite(v)
+    ]
     axes.set_xlim(min(-0.05, min(values, default=0) - 0.05), 1.02)
     axes.set_xlabel("Spearman: latent and state distance", color=INK)
     handles = [Line2D([], [], marker="o", color=OWN, linestyle="", markersize=9, label="the model's latents")]
@@ -104,15 +111,19 @@ def _dots(axes: Axes, found: Isometry) -> None:
     for name in [name for name in FLOORS if name in known]:
         colour, marker = FLOORS[name]
         handles.append(Line2D([], [], marker=marker, color=colour, linestyle="", label=FLOOR_WORDS[name]))
-    axes.legend(handles=handles, frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=2)
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    figure.legend(handles=handles, frameon=False, fontsize=8.5, loc="outside lower right", ncols=4)
 
 
 def draw_panels(panels: Panels) -> bytes:
     """A grid: a method a row, a colouring a column, its legend or scale beneath."""
     rows, columns = len(panels.maps), len(panels.colourings)
-    most = max((len(_present(c.kinds)) for c in panels.colourings if c.kinds is not None), default=0)
-    figure = new_figure(8.4, 0.5 + 2.75 * rows + 0.16 * most)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    lines = max((len(_present(c.kinds)) for c in panels.colourings if c.kinds is not None), default=0)
+    foot = max(0.45, 0.2 * lines)
+    width = 8.4 / columns
+    figure = new_figure(8.4, 0.3 + width * rows + foot)
+    grid = figure.subplots(rows + 1, columns, squeeze=False, height_ratios=[*[width] * rows, foot])
     for row, (method, points) in enumerate(panels.maps.items()):
         for column, colouring in enumerate(panels.colourings):
             axes: Axes = grid[row, column]
@@ -122,7 +133,7 @@ def draw_panels(panels: Panels) -> bytes:
             if column == 0:
                 axes.set_ylabel(method, fontsize=11, color=INK)
     for column, colouring in enumerate(panels.colourings):
-        _legend(figure, grid[:, column], colouring)
+        _legend(figure, grid[-1, column], colouring, 0.12 / foot)
     return png(figure)
 
 
@@ -158,21 +169,20 @@ def _class_colours(kinds: Kinds) -> list[str]:
     return [colour.get(int(index), "#cbd2d9") for index in kinds.index]
 
 
-def _legend(figure: Figure, column: ndarray, colouring: Colouring) -> None:
-    last: Axes = column[-1]
+def _legend(figure: Figure, axes: Axes, colouring: Colouring, thickness: float) -> None:
+    axes.set_axis_off()
     if colouring.kinds is not None:
+        labels = colouring.kinds.labels
         handles = [
-            Line2D(
-                [], [], marker="o", linestyle="", color=colour, markersize=5, label=_short(colouring.kinds.labels[c])
-            )
-            for c, colour in zip(_present(colouring.kinds), CLASSES)
+            Line2D([], [], marker="o", linestyle="", color=colour, markersize=5, label=_short(labels[index]))
+            for index, colour in zip(_present(colouring.kinds), CLASSES)
         ]
-        last.legend(handles=handles, frameon=False, fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.02))
+        axes.legend(handles=handles, frameon=False, fontsize=7.5, loc="upper center", borderaxespad=0)
         return
     assert colouring.values is not None
     low, high = np.percentile(colouring.values, [2, 98])
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(low, high if high > low else low + 1), "viridis")
-    bar = figure.colorbar(scale, ax=list(column), location="bottom", pad=0.01, aspect=30, shrink=0.9)
+    bar = figure.colorbar(scale, cax=axes.inset_axes((0.05, 1 - thickness, 0.9, thickness)), orientation="horizontal")
     bar.ax.tick_params(labelsize=8, colors=INK)
     if colouring.title.startswith("time"):
         bar.set_ticks([low, (low + high) / 2, high], labels=["start", "middle", "end"])
@@ -187,7 +197,7 @@ def draw_neighbours(found: Neighbours) -> bytes:
     examples = found.examples
     columns = max(len(e.pictures) for e in examples)
     views = examples[0].pictures.shape[1]
-    figure = new_figure(8.4, 0.3 + len(examples) * (8.4 / columns / views + 0.42))
+    figure = new_figure(8.4, 0.3 + len(examples) * (8.4 / columns / views + 0.55))
     grid = figure.subplots(len(examples), columns, squeeze=False)
     for row, example in enumerate(examples):
         for column in range(columns):
@@ -208,9 +218,12 @@ def _tile(axes: Axes, example: Example, column: int, unit: str) -> None:
     if column >= len(example.pictures):
         axes.set_axis_off()
         return
-    axes.imshow(np.concatenate(list(example.pictures[column]), 1), interpolation="nearest")
-    text = f"episode {example.episode[column]}, {example.seconds[column]:.1f} s"
+    gap = np.full((example.pictures.shape[2], 2, 3), 255, np.uint8)
+    views = [part for view in example.pictures[column] for part in (view, gap)][:-1]
+    axes.imshow(np.concatenate(views, 1), interpolation="nearest")
+    lines = [f"episode {example.episode[column]}, {example.seconds[column]:.1f} s"]
     if column:
-        apart = ", ".join(f"{thing} {gap[column]:.2g}" for thing, gap in example.apart.items())
-        text += f"\n{example.relative[column]:.2f}" + (f" · {apart} {unit}" if apart else "")
-    axes.set_xlabel(text, fontsize=7.5, color=INK, labelpad=2)
+        lines.append(f"latent distance {example.relative[column]:.2f}")
+        apart = [f"{thing} {distance[column]:.1f}" for thing, distance in example.apart.items()]
+        lines += textwrap.wrap(f"{', '.join(apart)} {unit}", 28) if apart else []
+    axes.set_xlabel("\n".join(lines), fontsize=7.5, color=INK, labelpad=2)

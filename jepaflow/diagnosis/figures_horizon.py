@@ -12,6 +12,8 @@ from jepaflow.diagnosis.horizon import Horizon
 from jepaflow.diagnosis.resample import Estimate
 
 LOWEST = -1.0
+FEWEST = 5
+"""episodes below which an interval over episodes says nothing: no band is drawn"""
 SOURCES = {
     "reconstructed": (GOOD, "reconstructed from the real frame: the decoder's best"),
     "imagined": (OWN, "imagined"),
@@ -46,6 +48,12 @@ def draw_horizon(found: Horizon, step_seconds: float | None = None) -> bytes:
     top.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9, loc="best")
     style(bottom).bar(h, [e.n for e in found.forecast.skill], color=MUTED, width=0.8)
     bottom.set_ylabel("windows", color=INK)
+    for one in sorted({1, *range(10, found.reach + 1, 10)}):
+        estimate = found.forecast.skill[one - 1]
+        text, side = (f"{estimate.episodes} episodes", "left") if one == 1 else (str(estimate.episodes), "center")
+        place = {"textcoords": "offset points", "ha": side, "fontsize": 8, "color": INK}
+        bottom.annotate(text, (one, estimate.n), (0, 2), **place)
+    bottom.set_ylim(0, 1.35 * max(e.n for e in found.forecast.skill))
     bottom.grid(axis="x", visible=False)
     bottom.set_xlim(0.3, found.reach + 0.7)
     seconds = f" (one step = {step_seconds:.2g} s)" if step_seconds else ""
@@ -55,7 +63,10 @@ def draw_horizon(found: Horizon, step_seconds: float | None = None) -> bytes:
 
 
 def _curve(estimates: Sequence[Estimate]) -> tuple[ndarray, ndarray, ndarray]:
-    return tuple(np.array([getattr(e, k) for e in estimates], np.float64) for k in ("value", "low", "high"))  # type: ignore[return-value]
+    """Values and the bounds of the band."""
+    value, low, high = np.array([(e.value, e.low, e.high) for e in estimates], np.float64).T
+    few = np.array([e.episodes < FEWEST for e in estimates])
+    return value, np.where(few, np.nan, low), np.where(few, np.nan, high)
 
 
 def draw_drift(found: Drift) -> bytes:

@@ -134,11 +134,12 @@ def _untrained_latents(
     """Latents of the twin for the same frames, in the same order."""
     twin = untrained_twin(model, seed)
     body = model.config.proprio_dim > 0
-    encoded = [
-        encode_episodes(twin, store, [t.episode], cameras=cameras, block=block, phases=[t.phase], proprio=body)[0]
-        for t in ones
-    ]
-    return torch.cat([t.z for t in encoded]).numpy().astype(np.float64)
+    found = {}
+    for phase in {t.phase for t in ones}:
+        episodes = [t.episode for t in ones if t.phase == phase]
+        encoded = encode_episodes(twin, store, episodes, cameras=cameras, block=block, phases=[phase], proprio=body)
+        found.update({t.episode: t.z for t in encoded})
+    return torch.cat([found[t.episode] for t in ones]).numpy().astype(np.float64)
 
 
 def _kinds(store: Store, rows: ndarray) -> Kinds | None:

@@ -147,7 +147,7 @@ def choose_queries(episode: Int[ndarray, " n"], when: Float[ndarray, " n"], coun
     for number, name in enumerate(picked):
         own = np.flatnonzero(episode == name)
         chosen.append(own[np.abs(when[own] - (number + 0.5) / count).argmin()])
-    return np.unique(chosen)[np.argsort(when[np.unique(chosen)], kind="stable")]
+    return np.array(list(dict.fromkeys(chosen)), np.int64)  # few frames may be chosen twice
 
 
 def _example(
