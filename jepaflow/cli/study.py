@@ -91,9 +91,7 @@ def _tension(args: Tension) -> tuple[list[Row], list[str]]:
     study = tension.tension_study(args.config, args.lambdas, args.seeds)
     found = tension.gather(run_study(_announced(study, args), args.output_dir))
     if args.report is not None:
-        pictures.draw_tension(
-            found, args.report, _title(f"The tension between foretelling and SIGReg, {args.seeds} seeds", args)
-        )
+        pictures.draw_tension(found, args.report, _title("The tension between foretelling and SIGReg", args))
     return tension.tension_rows(found, args.frames), tension.tension_sentences(found)
 
 
@@ -108,7 +106,7 @@ def _horizon(args: Horizon) -> tuple[list[Row], list[str]]:
     found = horizon.gather(run_study(_announced(study, args), args.output_dir))
     if args.report is not None:
         seconds = args.train.block / Store(args.train.dataset.path[0]).fps
-        title = _title(f"How far ahead, and what each remedy buys, {args.seeds} seeds", args)
+        title = _title("How far ahead, and what each remedy buys", args)
         pictures.draw_horizon(found, args.report, title, seconds)
     return horizon.horizon_rows(found, args.frames), horizon.horizon_sentences(found)
 
@@ -119,4 +117,5 @@ def _announced(study: Study, args: Common) -> Study:
 
 
 def _title(what: str, args: Common) -> str:
-    return f"{what} ({args.train.dataset.path[0].stem}, {args.train.preset}, {args.frames:,} frames a cell)"
+    cell = f"{args.seeds} seed{'s' * (args.seeds != 1)} of {args.frames:,} frames"
+    return f"{what} ({args.train.dataset.path[0].stem}, {args.train.preset}, {cell})"

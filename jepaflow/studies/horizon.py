@@ -22,6 +22,8 @@ from jepaflow.training.config import TrainConfig
 PLAIN = "plain"
 SHOWN = (1, 2, 5, 10, 20, 30, 40, 50)
 """Model steps ahead that get a row."""
+ENOUGH = 10
+"""Held-out episodes without which a figure is an anecdote: fewer get a row that says so, no band, and no sentence."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Curve:
     seeds: int
     ratios: Mapping[str, Sequence[Ratio]]
     figures: Mapping[str, Sequence[Estimate]]
-    """``skill``, ``mean_skill``, ``<place>_skill``, ``<place>_skill_seen``"""
+    """``skill``, ``mean_skill``; ``<place>_skill``, and with ``_seen`` its ceiling, with ``_mean`` its floor"""
     gains: Mapping[str, Sequence[Estimate]]
     """over the plain training; empty for that"""
     batch: int
@@ -109,6 +111,11 @@ class Horizons:
         """The training without a remedy."""
         return self.curves[0]
 
+    @property
+    def far(self) -> int:
+        """The farthest horizon that enough held-out episodes reach; where none does, 1."""
+        return max((h for h, one in enumerate(self.plain.figures["skill"], 1) if one.episodes >= ENOUGH), default=1)
+
 
 def gather(results: Sequence[Result]) -> Horizons:
     """Pool the cells of each remedy and compare them with the plain training, seed by seed."""
@@ -123,7 +130,7 @@ def gather(results: Sequence[Result]) -> Horizons:
     for name in sorted(by_name, key=list(REMEDIES).index):
         ratios, cell = known[name], by_name[name][0].cell
         gains = {} if name == PLAIN else {
-            what: pool_gain(ratios[what], known[PLAIN][what]) for what in ratios if what.endswith("skill") and "mean" not in what
+            what: pool_gain(ratios[what], known[PLAIN][what]) for what in ratios if what.endswith("skill") and what != "mean_skill"
         }  # fmt: skip
         figures = {what: pool(seeds) for what, seeds in ratios.items()}
         curves.append(
@@ -135,47 +142,45 @@ def gather(results: Sequence[Result]) -> Horizons:
 
 def horizon_rows(found: Horizons, frames: int) -> list[Row]:
     """Rows ``horizon/<remedy>/skill@h``, ``…/gain@h`` (over plain), ``…/<place>_skill@h``."""
-    rows: list[Row] = []
-    for curve in found.curves:
-        stem = f"horizon/{curve.name}"
-        base = (
-            f"{REMEDIES[curve.name].what}; {frames} frames a seed in {curve.steps} steps of {curve.batch} windows; "
-            "95 % interval over seeds and held-out episodes"
+    shown = [h for h in SHOWN if h <= len(found.plain.figures["skill"])]
+    return [row for curve in found.curves for h in shown for row in _rows_at(found, curve, h, frames)]
+
+
+def _rows_at(found: Horizons, curve: Curve, h: int, frames: int) -> list[Row]:
+    """The rows of one remedy at one horizon."""
+    figures, stem = {name: many[h - 1] for name, many in curve.figures.items()}, f"horizon/{curve.name}"
+    reach = figures["skill"].episodes
+    few = "" if reach >= ENOUGH else f", an anecdote: only {reach} episodes reach so far"
+    base = (
+        f"{REMEDIES[curve.name].what}; {frames} frames a seed in {curve.steps} steps of {curve.batch} windows; 95 % interval "
+        f"over seeds and {reach} held-out episodes{few}"
+    )
+    note = f"1 − MSE/MSE(copy last) {h} model steps ahead, open loop, in this model's own latent space; {base}"
+    floors = {"copy_last": 0.0, "mean_latent": figures["mean_skill"].value}
+    rows = as_row(f"{stem}/skill@{h}", figures["skill"], "skill", note, floors, seeds=curve.seeds)
+    if curve.gains:
+        note = f"skill minus the plain training's on the same windows and seeds; {base}"
+        rows += as_row(
+            f"{stem}/gain@{h}", curve.gains["skill"][h - 1], "skill", note, {"plain": 0.0}, seeds=curve.seeds
         )
-        for h in SHOWN:
-            if h > len(curve.figures["skill"]):
-                break
-            floors = {"copy_last": 0.0, "mean_latent": curve.figures["mean_skill"][h - 1].value}
-            note = f"1 − MSE/MSE(copy last) {h} model steps ahead, open loop, in this model's own latent space; {base}"
-            rows += as_row(f"{stem}/skill@{h}", curve.figures["skill"][h - 1], "skill", note, floors, seeds=curve.seeds)
-            if curve.gains:
-                note = f"skill minus the plain training's on the same windows and seeds; {base}"
-                rows += as_row(
-                    f"{stem}/gain@{h}", curve.gains["skill"][h - 1], "skill", note, {"plain": 0.0}, seeds=curve.seeds
-                )
-            for place in found.places:
-                name = f"{place}_skill"
-                note = (
-                    f"{place} read linearly from what is imagined {h} model steps ahead: 1 − squared error / that of the true "
-                    f"place not changing; the ceiling is read from the real latent; {base}"
-                )
-                ceilings = {"seen": curve.figures[f"{name}_seen"][h - 1].value}
-                rows += as_row(
-                    f"{stem}/{name}@{h}",
-                    curve.figures[name][h - 1],
-                    "skill",
-                    note,
-                    {"still": 0.0},
-                    ceilings,
-                    curve.seeds,
-                )
+    for place in found.places:
+        name = f"{place}_skill"
+        note = (
+            f"{place} read linearly from what is imagined {h} model steps ahead: 1 − squared error / that of the true place "
+            f"not changing; the ceiling is read from the real latent; {base}"
+        )
+        floors = {"still": 0.0, "mean_place": figures[f"{name}_mean"].value}
+        ceilings = {"seen": figures[f"{name}_seen"].value}
+        rows += as_row(f"{stem}/{name}@{h}", figures[name], "skill", note, floors, ceilings, curve.seeds)
     return rows
 
 
 def horizon_sentences(found: Horizons) -> list[str]:
     """What the remedies buy at the far end, for people."""
-    end = max((h for h, one in enumerate(found.plain.figures["skill"], 1) if one.n > 0), default=1)
-    said = [f"{end} model steps ahead the plain training has skill {show(found.plain.figures['skill'][end - 1])}."]
+    end = found.far
+    said = [
+        f"{end} model steps ahead (the farthest that {ENOUGH} held-out episodes reach) the plain training has skill {show(found.plain.figures['skill'][end - 1])}."
+    ]
     for curve in found.curves[1:]:
         gains = [f"skill {show(curve.gains['skill'][end - 1])}"]
         gains += [f"{place} {show(curve.gains[f'{place}_skill'][end - 1])}" for place in found.places]

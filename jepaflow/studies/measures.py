@@ -47,7 +47,7 @@ class Foretelling:
     @property
     def settings(self) -> Mapping[str, Any]:
         """What the figures depend on."""
-        return {"horizon": self.horizon, "history": self.history, "version": 1}
+        return {"horizon": self.horizon, "history": self.history, "version": 2}
 
     def __call__(self, evidence: Evidence) -> Readings:
         """Roll all held-out windows out and compare with what came."""
@@ -62,8 +62,10 @@ class Foretelling:
         for target in find_places(evidence.store):
             reader, truth = _fit(evidence, target), self._truth(evidence, target)
             still = np.square(truth.history[:, -1:].numpy() - truth.target.numpy()).sum(-1)
-            for kind, z in (("", imagined), ("_seen", windows.target)):
-                off = np.square(_read(reader, z) - truth.target.numpy()).sum(-1)
+            usual = _truths(evidence, target, evidence.fitted_on).mean(0)
+            answers = {"": _read(reader, imagined), "_seen": _read(reader, windows.target), "_mean": usual}
+            for kind, answer in answers.items():
+                off = np.square(answer - truth.target.numpy()).sum(-1)
                 ratios[f"{target.name}_skill{kind}"] = _by_episode(truth, off, still)
         scalars = {"error@1": float(errors[:, 0].mean()), "copy_error@1": float(copied[:, 0].mean())}
         return Readings(ratios, scalars)

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from jepaflow.common.files import atomic_path
-from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, OWN, WARN, new_figure, png, style
+from jepaflow.diagnosis.canvas import CLASSES, GRID, INK, MUTED, OWN, WARN, new_figure, png, style
 from jepaflow.diagnosis.resample import Estimate
-from jepaflow.studies.horizon import REMEDIES, Horizons
+from jepaflow.studies.horizon import ENOUGH, REMEDIES, Horizons
 from jepaflow.studies.tension import RULE, Tension
 
 SKILL_FLOOR = -0.6
@@ -39,15 +39,24 @@ def _against(axes: Axes, tension: Tension, x: str, label: str) -> None:
     style(axes)
     colour = OWN
     for setting in tension.settings:
-        axes.plot(setting.each(x), setting.each("skill@1"), ".", color=colour, markersize=6, alpha=0.45, mew=0)
+        axes.plot(setting.each(x), setting.each("skill@1"), ".", color=colour, markersize=8, alpha=0.45, mew=0)
     along, up = tension.curve(x), tension.curve("skill@1")
     axes.plot(along, up, "-", color=colour, linewidth=1.6)
+    if tension.untrained is not None and x.endswith("_r2"):
+        floor = tension.untrained.figures[x].value
+        axes.axvline(floor, color=MUTED, linewidth=1, linestyle="--", label="floor: an untrained encoder")
     knee = tension.knee(x)
     if knee is not None:
-        axes.plot(along[knee], up[knee], "o", markersize=15, mfc="none", mec=WARN, mew=1.8, label="knee")
-        axes.legend(frameon=False, fontsize=8, loc="best")
+        axes.plot(
+            along[knee], up[knee], "o", markersize=14, mfc="none", mec=WARN, mew=1.6, label="knee", linestyle="none"
+        )
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="best", markerscale=0.6)
     if x == "gaussian_distance":
         axes.set_xscale("log")
+        for axis_format in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            axis_format(_short)
+        axes.tick_params(axis="x", which="minor", labelsize=7)
         axes.invert_xaxis()
     for setting, a, b in zip(tension.settings, along, up):
         if math.isfinite(a) and math.isfinite(b):
@@ -57,6 +66,12 @@ def _against(axes: Axes, tension: Tension, x: str, label: str) -> None:
     axes.margins(0.14, 0.12)
     axes.set_xlabel(label, fontsize=9, color=INK)
     axes.set_ylabel("forecast skill, 1 model step\n(in each model's own latent space)", fontsize=9, color=INK)
+
+
+def _short(value: float, _: object) -> str:
+    """Ticks of a logarithmic axis: only those that leave room for each other."""
+    digit = round(value / 10 ** math.floor(math.log10(value) + 1e-9)) if value > 0 else 0
+    return f"{value:g}" if digit in (1, 2, 5) else ""
 
 
 def _along(axes: Axes, tension: Tension) -> None:
@@ -72,6 +87,8 @@ def _along(axes: Axes, tension: Tension) -> None:
                 [tick] * len(setting.seeds), setting.each(name), ".", color=colour, markersize=6, alpha=0.45, mew=0
             )
         axes.plot(ticks, tension.curve(name), "-", color=colour, linewidth=1.6, label=f"{place}, imagined")
+        usual = tension.curve(f"{place}_skill_mean@5")
+        axes.plot(ticks, usual, "--", color=colour, linewidth=0.9, label=f"{place}, always the mean (floor)")
         seen = tension.curve(f"{place}_skill_seen@5")
         axes.plot(ticks, seen, ":", color=colour, linewidth=1.3, label=f"{place}, seen (ceiling)")
     axes.axhline(0, color=MUTED, linewidth=1, linestyle="--")
@@ -86,29 +103,29 @@ def _along(axes: Axes, tension: Tension) -> None:
 def draw_horizon(found: Horizons, path: Path, title: str, step_seconds: float) -> None:
     """Skill against the horizon for each remedy, in latents and in places."""
     shown = [("skill", "forecast skill\n(in each model's own latent space)"), *_panels(found)]
-    figure = new_figure(5.2 * len(shown), 4.8)
+    figure, plain = new_figure(5.2 * len(shown), 5.0), found.plain.figures
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for ax, (name, label) in zip(axes, shown):
         style(ax)
         for colour, curve in zip(CLASSES, found.curves):
-            _band(ax, curve.figures[name], colour, REMEDIES[curve.name].what)
+            _band(ax, curve.figures[name], colour, REMEDIES[curve.name].what, found.far)
         if name == "skill":
-            floor, what = found.plain.figures["mean_skill"], "mean latent (plain)"
+            _line(ax, plain["mean_skill"], ":", "floor: the mean latent (plain)")
         else:
-            floor, what = found.plain.figures[f"{name}_seen"], "read from the real latent (plain)"
-        known = [(h, one.value) for h, one in enumerate(floor, 1) if math.isfinite(one.value)]
-        ax.plot(*zip(*known), color=MUTED, linewidth=1.2, linestyle=":", label=what)
-        ax.axhline(0, color=MUTED, linewidth=1, linestyle="--")
-        ax.set_ylim(max(ax.get_ylim()[0], SKILL_FLOOR), 1.0)
+            _line(ax, plain[f"{name}_mean"], ":", "floor: the mean place")
+            _line(ax, plain[f"{name}_seen"], "-.", "ceiling: read from the real latent (plain)")
+        ax.axhline(0, color=MUTED, linewidth=1, linestyle="--", label="floor: nothing changes")
+        ax.axvline(found.far, color=GRID, linewidth=1.5, zorder=0)
+        ax.set_ylim(SKILL_FLOOR, 1.02)
         ax.set_xlabel(f"model steps ahead, open loop ({step_seconds:.3g} s each)", fontsize=9, color=INK)
         ax.set_ylabel(label, fontsize=9, color=INK)
-    axes[0].legend(frameon=False, fontsize=8, loc="best")
-    counts = found.plain.figures["skill"]
-    far = max(h for h, one in enumerate(counts, 1) if one.n > 0)
+    for ax in axes[:2]:
+        ax.legend(frameon=False, fontsize=7.5, loc="lower right")
+    seeds, near = found.plain.seeds, plain["skill"][0].episodes
     figure.suptitle(title, fontsize=11, color=INK)
     figure.supxlabel(
-        f"Mean over {found.plain.seeds} seeds, 95 % band over seeds and held-out episodes; fewer episodes reach far: "
-        f"{counts[0].episodes} at 1, {counts[far - 1].episodes} at {far}.",
+        f"Mean over {seeds} seed{'s' * (seeds != 1)}, 95 % band over seeds and held-out episodes. {near} episodes reach 1 step, "
+        f"{ENOUGH} or more reach {found.far} (grey line); beyond, thin lines without a band rest on fewer.",
         fontsize=7.5, color=MUTED,
     )  # fmt: skip
     _write(path, png(figure))
@@ -121,13 +138,21 @@ def _panels(found: Horizons) -> list[tuple[str, str]]:
     ]
 
 
-def _band(axes: Axes, estimates: Sequence[Estimate], colour: str, label: str) -> None:
-    """A mean with its interval."""
+def _band(axes: Axes, estimates: Sequence[Estimate], colour: str, label: str, far: int) -> None:
+    """A mean with its interval as far as enough episodes reach, thin and bare beyond."""
     known = [(h, e) for h, e in enumerate(estimates, 1) if math.isfinite(e.value)]
-    axes.plot([h for h, _ in known], [e.value for _, e in known], color=colour, linewidth=1.6, label=label)
-    bounded = [(h, e) for h, e in known if math.isfinite(e.low)]
+    sure = [(h, e) for h, e in known if h <= far]
+    axes.plot([h for h, _ in known], [e.value for _, e in known], color=colour, linewidth=0.6)
+    axes.plot([h for h, _ in sure], [e.value for _, e in sure], color=colour, linewidth=1.8, label=label)
+    bounded = [(h, e) for h, e in sure if math.isfinite(e.low)]
     steps, low, high = [h for h, _ in bounded], [e.low for _, e in bounded], [e.high for _, e in bounded]
     axes.fill_between(steps, low, high, color=colour, alpha=0.12, linewidth=0)
+
+
+def _line(axes: Axes, estimates: Sequence[Estimate], dashes: str, label: str) -> None:
+    """A floor or a ceiling."""
+    known = [(h, e.value) for h, e in enumerate(estimates, 1) if math.isfinite(e.value)]
+    axes.plot([h for h, _ in known], [v for _, v in known], color=MUTED, linewidth=1.2, linestyle=dashes, label=label)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -182,7 +182,8 @@ def _setting_rows(tension: Tension, setting: Setting, frames: int) -> list[Row]:
                 f"{place} read linearly from what is imagined {h} model steps ahead: 1 − squared error / that of the true "
                 f"place not changing; the ceiling is read from the real latent; {over}"
             )
-            floors = {"still": 0.0, **untrained(name)}
+            usual = known[f"{place}_skill_mean@{h}"].value
+            floors = {"still": 0.0, "mean_place": usual, **untrained(name)}
             rows += as_row(f"{stem}/{name}", known[name], "skill", note, floors, {"seen": seen}, seeds)
     plain: tuple[tuple[str, str, str, dict[str, float], dict[str, float]], ...] = (
         ("gaussian_distance", "distance", "SIGReg's statistic against N(0, I) per held-out frame (0: Gaussian)",
