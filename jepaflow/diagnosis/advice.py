@@ -18,7 +18,7 @@ from jepaflow.diagnosis.ranking import beats_floors
 from jepaflow.diagnosis.rows import episode_skill
 from jepaflow.diagnosis.topics import Topic
 from jepaflow.diagnosis.verdict import FEW_EPISODES
-from jepaflow.diagnosis.words import number, show
+from jepaflow.diagnosis.words import among, plain, show
 
 Urgency = Literal["first", "then", "fine"]
 
@@ -28,7 +28,10 @@ UNEVEN = 0.1  # share of held-out episodes below copy-last
 THIN = 0.1  # effective rank over D below which most of the latent is idle
 NOT_NORMAL = 0.5  # share of directions that fail
 PUBLISHED = 0.09  # λ of LeWorldModel
-READABLE = 0.9  # r of a linear probe that a planner can rely on
+READABLE = 0.9  # r of a linear probe of a place that a planner can rely on
+THINGS = "object|cube|block|ball|target|agent|held|contact"
+SEEN = re.compile(rf"probes?/(?:{THINGS})\w*/linear/r")
+WHERE = re.compile(r"/(object|block|ball|agent)/")
 
 
 @dataclass(frozen=True)
@@ -214,36 +217,34 @@ def _not_normal(f: Findings) -> Advice | None:
 
 
 def _unseen(f: Findings) -> Advice | None:
-    """Probes of an object that do no better than something which never saw it."""
-    things = [
-        r
-        for r in f.rows
-        if re.search(r"probe/.*(object|cube|block|ball|held|contact)", r.name) and r.unit in ("r", "R")
-    ]
-    things = things or [r for r in f.rows if re.search(r"probe/.*(object|cube|block|ball).*/r$", r.name)]
-    bad = [r for r in things if beats_floors(r) is False or ("linear" in r.name and r.value < READABLE)]
+    """Things whose probes do no better than a reader that never saw them through this model."""
+    rows = [row for row in f.rows if SEEN.fullmatch(row.name)]
+    bad = [row for row in rows if beats_floors(row) is False or (WHERE.search(row.name) and row.value < READABLE)]
     if not bad:
         return None
     worst = min(bad, key=lambda row: row.value)
-    facts = f.diagnosis.facts
-    floors = ", ".join(f"{key} {number(value)}" for key, value in worst.floors.items())
-    withheld = facts["proprio"] and not f.training["proprio_dropout"]
-    what = (
+    withheld = f.diagnosis.facts["proprio"] and not f.training["proprio_dropout"]
+    joints = (
         "The joints are an input and tell it nearly everything, so the encoder need not look: withhold them in a share of the "
         "windows (--proprio-dropout), or leave them out. "
-        if withheld
-        else ""
     )
-    commands = (f.train("--proprio-dropout 0.5"),) if withheld else ()
     return Advice(
         "then",
-        "The object cannot be read from the latent",
-        f"{worst.name} = {number(worst.value)} [{number(worst.low)}, {number(worst.high)}]; floors: {floors or 'none'}",
-        what
-        + "A camera that sees the object larger, a second camera, or larger frames (a cube of 6 pixels is a hundredth of a "
+        f"Hard to read from the latent: {', '.join(row.name.split('/')[1].replace('_', ' ') for row in bad)}",
+        f"{worst.name} = {_inside(worst)}; floors: {among(worst.floors)}; wanted of a place: {READABLE:g}",
+        (joints if withheld else "")
+        + "A camera that sees the thing larger, a second camera, or larger frames (a cube of 6 pixels is a hundredth of a "
         "frame) help most; --loss.inverse asks the latents to hold what the gripper did to it.",
-        (*commands, f.train("--loss.inverse 0.2"), "jepaflow convert DATASET larger.h5 --image-size 96"),
+        (
+            *((f.train("--proprio-dropout 0.5"),) if withheld else ()),
+            f.train("--loss.inverse 0.2"),
+            "jepaflow convert DATASET larger.h5 --image-size 96",
+        ),
     )
+
+
+def _inside(row: Row) -> str:
+    return f"{plain(row.value)} [{plain(row.low)}, {plain(row.high)}]"
 
 
 def _decoder(f: Findings) -> Advice | None:
@@ -252,11 +253,10 @@ def _decoder(f: Findings) -> Advice | None:
     if not below:
         return None
     row = below[0]
-    floors = ", ".join(f"{key} {value:.1f}" for key, value in row.floors.items())
     return Advice(
         "then",
         "The decoder draws worse than its floor",
-        f"{row.name} = {row.value:.1f} [{row.low:.1f}, {row.high:.1f}] {row.unit}; floors: {floors}",
+        f"{row.name} = {_inside(row)} {row.unit}; floors: {among(row.floors)}",
         "Do not judge the model by its pictures: the decoder blurs what the latent leaves open, the nearest training frame is "
         "always sharp. Train the decoder longer. If small things are missing in every picture, look at the probes: then it "
         "is the latent that lacks them.",
@@ -269,11 +269,10 @@ def _surprise(f: Findings) -> Advice | None:
     if not rows:
         return None
     row = min(rows, key=lambda one: one.value)
-    floors = ", ".join(f"{key} {number(value)}" for key, value in row.floors.items())
     return Advice(
         "then",
         "Some impossible events leave it cold",
-        f"{row.name} = {number(row.value)} [{number(row.low)}, {number(row.high)}]; floors: {floors}",
+        f"{row.name} = {_inside(row)}; floors: {among(row.floors)}",
         "It cannot be surprised by what its latent does not hold: the advice on the object applies. What needs memory (an "
         "object behind an occluder) needs a longer history.",
         (f.train(f"--history {f.diagnosis.facts['history'] + 2}"),),
@@ -288,7 +287,7 @@ def _monitor(f: Findings) -> Advice | None:
     return Advice(
         "then",
         "It misses failures",
-        f"{row.name} = {number(row.value)} [{number(row.low)}, {number(row.high)}]; asked for: 0.8",
+        f"{row.name} = {_inside(row)}; asked for: 0.8",
         "More successful episodes set the alarm more tightly; labelled failures in the training data (collect's default mix has "
         "them) teach what a slip looks like; a wrist camera sees it first.",
         ("jepaflow collect --env so101/pick_place --episodes 500 --output-dir more",),

@@ -28,6 +28,7 @@ from jepaflow.diagnosis.report import all_rows, metrics
 from jepaflow.diagnosis.resample import Estimate, draw_weights, percentiles, ratio
 from jepaflow.diagnosis.tables import Cell, Table, compare_table
 from jepaflow.diagnosis.topics import Topic
+from jepaflow.diagnosis.vector import VARIABLES
 from jepaflow.diagnosis.words import interval, number
 
 
@@ -168,6 +169,8 @@ def draw_skills(names: Sequence[str], diagnoses: Sequence[Diagnosis]) -> Chart:
             lowest = min([lowest, *value[np.isfinite(value)], *shuffled[np.isfinite(shuffled)]])
         ax.plot([], [], color=MUTED, linestyle=":", label="another episode's actions")
         ax.axhspan(lowest - 2, 0, color="#fdf2f2", zorder=0)
+        if alike:
+            ax.set_xticks(range(1, max(len(d.forecast.skill) for d in diagnoses) + 1))
         ax.set_ylim(max(SKILL_FLOOR, lowest - 0.08), 1.04)
         unit = f" (one step = {steps[0]:.2g} s)" if alike else ""
         ax.set_xlabel(f"model steps ahead, h{unit}" if alike else "seconds ahead", color=INK)
@@ -187,7 +190,7 @@ def _run(name: str, diagnosis: Diagnosis, advice: Sequence[Any], colour: str) ->
         "colour": COLOURS[diagnosis.verdict.sight],
         "sentence": diagnosis.verdict.sentence,
         "advice": [one.finding for one in advice[:3]],
-        "line": colour,
+        "line": f"var({VARIABLES[colour]})" if colour in VARIABLES else colour,
     }
 
 

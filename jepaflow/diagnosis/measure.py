@@ -177,8 +177,11 @@ def _training_facts(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown_path(path: str) -> str:
-    """A path as a report may show it: as it was typed, and no more than its name where it was absolute."""
-    return Path(path).name if Path(path).is_absolute() else str(path)
+    """A path as a report may show it: from here where it lies below, and no more than its name where it was elsewhere."""
+    given, here = Path(path), Path.cwd()
+    if not given.is_absolute():
+        return str(path)
+    return str(given.relative_to(here)) if given.is_relative_to(here) else given.name
 
 
 def _data_facts(store: Store, run: Run, chosen: HeldOut, step: float) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from jepaflow.common.results import Row
 Direction = Literal["higher", "lower"]
 
 # Last words of a row's name (or its unit) that say which way is better; what is in NEITHER has no better side.
-LOWER = re.compile(
-    r"(^|[/_@])(mse|rmse|mae|error|false|false_alarms?|delay|not_normal|normality_by_time|neighbours)([/_@]|$)"
+LOWER = re.compile(r"(^|[/_@])(mse|rmse|mae|error|false|false_alarms?|delay|neighbours)([/_@]|$)")
+NEITHER = re.compile(
+    r"^(skill_shuffled|effective_rank|latent_spread|straightness|mse|not_normal|normality_by_time)(@|$)|(^|/)(colour|color)(_|/|$)"
 )
-NEITHER = re.compile(r"^(skill_shuffled|effective_rank|latent_spread|straightness|mse)(@|$)|(^|/)(colour|color)(_|/|$)")
 # A row's own name begins at one of these words; what stands before it names the run or the setting.
 TOPIC_WORDS = ("probe", "surprise", "slip", "monitor", "alarm", "decoder", "imagine", "horizon", "tension")
 

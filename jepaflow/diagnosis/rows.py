@@ -36,7 +36,9 @@ def result_rows(name: str, diagnoses: list[Diagnosis], pooled: Pooled) -> list[R
 
 def _skill_rows(before: str, diagnoses: list[Diagnosis], pooled: Pooled, over: str) -> list[Row]:
     forecast, seeds = pooled.forecast, pooled.seeds
-    step, rows = diagnoses[0].facts["step_seconds"], []
+    step = diagnoses[0].facts["step_seconds"]
+    rows: list[Row] = []
+    foreign: list[Row] = []
     for h, (own, other) in enumerate(zip(forecast.skill, forecast.shuffled), start=1):
         ahead = f"{h} model steps ({h * step:.3g} s) ahead on held-out episodes; {over}"
         floors = {"copy_last": 0.0, "shuffled_actions": other.value}
@@ -44,10 +46,10 @@ def _skill_rows(before: str, diagnoses: list[Diagnosis], pooled: Pooled, over: s
         note = f"1 - MSE/MSE(copy last), {ahead}; {_where(own)}{verdict}"
         rows += as_row(f"{before}skill@{h}", own, "skill", note, floors, {"perfect": 1.0}, seeds)
         note = f"future actions of another episode, {ahead}; {_where(other)}"
-        rows += as_row(f"{before}skill_shuffled@{h}", other, "skill", note, {"copy_last": 0.0}, seeds=seeds)
+        foreign += as_row(f"{before}skill_shuffled@{h}", other, "skill", note, {"copy_last": 0.0}, seeds=seeds)
     note = f"mean over horizons of skill minus skill with shuffled actions; {over}"
     rows += as_row(f"{before}skill_minus_shuffled", forecast.listening, "skill", note, {"deaf": 0.0}, seeds=seeds)
-    return rows + _episode_row(before, diagnoses)
+    return rows + _episode_row(before, diagnoses) + foreign
 
 
 def _episode_row(before: str, diagnoses: list[Diagnosis]) -> list[Row]:

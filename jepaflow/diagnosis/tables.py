@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from jepaflow.common.results import Row
 from jepaflow.diagnosis.ranking import beats_floors, best, direction
-from jepaflow.diagnosis.words import among, plain
+from jepaflow.diagnosis.words import among, label, plain
+
+# Units that a figure's name says already.
+PLAIN_UNITS = ("fraction", "r", "skill", "AUROC")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what is read, what it is sorted by (the text itself when None), soft words behind, and its look.
+    """One cell: what is read, what it is sorted by (the text itself when None), soft words behind and under it, its look.
 
     ``mark`` is a CSS class: ``good``, ``bad``, ``best``, ``name`` (left, may wrap) or nothing.
     """
@@ -20,6 +23,7 @@ class Cell:
     sort: float | None = None
     small: str = ""
     mark: str = ""
+    under: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ def _line(row: Row, notes: bool) -> tuple[Cell, ...]:
     beats = beats_floors(row)
     width = row.high - row.low
     return (
-        Cell(row.name, small=row.note if notes else "", mark="name"),
-        Cell(plain(row.value), row.value, row.unit if row.unit not in ("fraction", "r", "skill") else ""),
+        Cell(label(row.name), under=f"{row.name}: {row.note}" if notes else row.name, mark="name"),
+        Cell(plain(row.value), row.value, row.unit if row.unit not in PLAIN_UNITS else ""),
         Cell(f"[{plain(row.low)}, {plain(row.high)}]" if width > 0 else "–", width),
         Cell(among(row.floors), max(row.floors.values(), default=0.0), mark="name"),
         Cell(among(row.ceilings), max(row.ceilings.values(), default=0.0), mark="name"),
@@ -119,9 +123,8 @@ def compare_table(names: Sequence[str], runs: Sequence[Mapping[str, Row]], key: 
         some = next(row for row in rows if row is not None)
         way = {"higher": "higher", "lower": "lower", None: "neither"}[direction(some)]
         cells = [_compared(row, index == winner) for index, row in enumerate(rows)]
-        lines.append(
-            (Cell(figure, small="" if some.unit in ("fraction", "r") else some.unit, mark="name"), *cells, Cell(way))
-        )
+        unit = "" if some.unit in PLAIN_UNITS else f", {some.unit}"
+        lines.append((Cell(label(figure), under=figure + unit, mark="name"), *cells, Cell(way)))
     return Table(("figure", *names, "better is"), tuple(lines), key)
 
 
@@ -129,5 +132,5 @@ def _compared(row: Row | None, winner: bool) -> Cell:
     if row is None:
         return Cell("–", float("-inf"))
     inside = f"[{plain(row.low)}, {plain(row.high)}]" if row.high > row.low else ""
-    floors = f" floors: {among(row.floors)}" if row.floors else ""
-    return Cell(plain(row.value), row.value, f"{inside}{floors}", "best" if winner else "")
+    floors = f"floors: {among(row.floors)}" if row.floors else ""
+    return Cell(plain(row.value), row.value, inside, "best" if winner else "", floors)

@@ -1,6 +1,7 @@
 """Figures in words: one way to write a number and its interval, for the verdict, the report and the console."""
 
 import math
+import re
 from collections.abc import Mapping
 
 from jepaflow.diagnosis.resample import Estimate
@@ -19,7 +20,7 @@ def plain(value: float) -> str:
     if size >= 1000:
         return f"{value:,.0f}".replace("-", "−")
     digits = 0 if size >= 100 else 1 if size >= 10 else 2
-    if 0 < size < 0.095:
+    if 0 < size < 0.0095:
         digits = min(6, 1 - math.floor(math.log10(size)))
     return number(value, digits)
 
@@ -40,3 +41,36 @@ def show(estimate: Estimate, digits: int = 2) -> str:
     """``0.42 [0.31, 0.50]``; the value alone where there is no interval."""
     value = number(estimate.value, digits)
     return f"{value} {interval(estimate, digits)}" if math.isfinite(estimate.low) else value
+
+
+# What the names of rows mean, for someone who has never seen one; ``{}`` is the number behind the ``@``.
+LABELS = {
+    "skill": "Skill, {} model steps ahead",
+    "skill_shuffled": "Skill with another episode's actions, {} ahead",
+    "skill_minus_shuffled": "Skill that the right actions add",
+    "episodes_forecast": "Episodes forecast better than “nothing moves”",
+    "effective_rank": "Effective rank",
+    "latent_spread": "Variance of a latent dimension",
+    "straightness": "Straightness of paths",
+    "not_normal": "Directions that are not normal",
+    "normality_by_time": "The same in each fifth of an episode",
+    "isometry_near": "Latent distance follows the world's, near frames",
+    "isometry_near_within": "The same within an episode",
+    "isometry_all": "The same, all pairs",
+    "neighbours": "Distance in the world to the nearest latent",
+    "decoded_psnr": "Imagined picture, PSNR, {} ahead",
+    "decoded_psnr_apart": "Imagined picture, PSNR where frames differ, {} ahead",
+    "decoded_ssim": "Imagined picture, SSIM, {} ahead",
+}
+
+
+def label(name: str) -> str:
+    """A row's name in words: ``skill@3`` is "Skill, 3 model steps ahead"; unknown names lose their code only."""
+    first, *rest = name.split("/")
+    stem, _, step = first.partition("@")
+    said = LABELS.get(stem)
+    if said is None:
+        words = [re.sub(r"ahead(\d+)", r"imagined \1 ahead", part.replace("_", " ")) for part in name.split("/")]
+        return " · ".join(words)
+    said = said.format(step) if step else said.replace(", {} ahead", "")
+    return ", ".join([said.replace("1 model steps", "1 model step"), *(part.replace("_", " ") for part in rest)])
