@@ -1,4 +1,4 @@
-"""All worlds: Two-Room, Push-T, Reacher, and every task of every arm."""
+"""All worlds: Two-Room, the maze, Push-T, Reacher, and every task of every arm."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from jepaflow.sims.arms.play import Babble, Play
 from jepaflow.sims.arms.tasks import TASKS, Task
 from jepaflow.sims.disc import WORLD
 from jepaflow.sims.expert import NoisyExpert
+from jepaflow.sims.maze import ChangingDoors, MazeEnv, MazeExpert, Wanderer
 from jepaflow.sims.push_t import PushTEnv
 from jepaflow.sims.push_t import places as block_places
 from jepaflow.sims.push_t_expert import PushTExpert
@@ -105,6 +106,18 @@ WORLDS: dict[str, WorldEntry] = {
         state_unit="px",
         action_unit="5 px per control step",
         place=lambda states: states[..., :2] / WORLD,
+    ),
+    "maze": WorldEntry(
+        build=lambda image_size, _: MazeEnv(image_size=image_size),
+        behaviours={"expert": MazeExpert, "doors": ChangingDoors, "play": Wanderer},
+        mix={"expert": 0.75, "doors": 0.25},
+        proprio_names=("agent_x", "agent_y"),
+        action_names=("x", "y"),
+        state_unit="px; 1 for a shut door",
+        proprio_unit="px",
+        action_unit="4 px per control step",
+        place=lambda states: states[..., :2] / WORLD,
+        steps=(160, 220),
     ),
     "push_t": WorldEntry(
         build=lambda image_size, _: PushTEnv(image_size=image_size),

@@ -11,7 +11,7 @@ Units: pixels of the 224 px world, x to the right, y down; one control step is o
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -24,59 +24,36 @@ LONGEST_SUBSTEP = 1.0
 """A substep in px: far below every radius, so that the nearest free point is always on the side it came from."""
 
 
-@runtime_checkable
-class Arena(Protocol):
-    """What a world of a disc says of itself (px, px per control step)."""
+class Arena(ABC):
+    """What a disc's world says of itself (px, px per control step); its sizes are fields of a frozen dataclass."""
 
-    @property
-    def border(self) -> float:
-        """Thickness of the outer wall."""
-        ...
-
-    @property
-    def radius(self) -> float:
-        """The disc's."""
-        ...
-
-    @property
-    def speed(self) -> float:
-        """How far an action component of 1 moves the disc."""
-        ...
-
-    @property
-    def success_distance(self) -> float:
-        """The disc has arrived when its centre is nearer to the target than this."""
-        ...
+    border: float
+    """Thickness of the outer wall."""
+    radius: float
+    """The disc's."""
+    speed: float
+    """How far an action component of 1 moves the disc."""
+    success_distance: float
+    """The disc has arrived when its centre is nearer to the target than this."""
 
     @property
     def free_low(self) -> float:
         """Smallest coordinate of a free centre (both axes)."""
-        ...
+        return self.border + self.radius
 
     @property
     def free_high(self) -> float:
         """Largest coordinate of a free centre (both axes)."""
-        ...
+        return WORLD - self.border - self.radius
 
+    @abstractmethod
     def walls(self) -> tuple[Rect, ...]:
         """Return what is always solid inside the outer wall."""
-        ...
 
     def near(self, walls: tuple[Rect, ...], start: Point, delta: Point) -> tuple[Rect, ...]:
-        """Return the walls that a move from `start` by `delta` may meet."""
-        ...
-
-
-def free_range(arena: Arena) -> tuple[float, float]:
-    """Return the smallest and largest coordinate that the outer wall leaves to a centre."""
-    inset = arena.border + arena.radius
-    return inset, WORLD - arena.border - arena.radius
-
-
-def within_reach(radius: float, walls: tuple[Rect, ...], start: Point, delta: Point) -> tuple[Rect, ...]:
-    """Return the walls that a disc may touch on a move from `start` by `delta`, whatever it slides along."""
-    (x, y), reach = start, radius + math.hypot(*delta)
-    return tuple(w for w in walls if w[0] - reach <= x <= w[2] + reach and w[1] - reach <= y <= w[3] + reach)
+        """Return the walls that a disc may touch on a move from `start` by `delta`, whatever it slides along."""
+        (x, y), reach = start, self.radius + math.hypot(*delta)
+        return tuple(w for w in walls if w[0] - reach <= x <= w[2] + reach and w[1] - reach <= y <= w[3] + reach)
 
 
 def penetration(arena: Arena, point: Point, more: tuple[Rect, ...] = ()) -> float:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.sims.disc import WORLD, Point, Rect, free_range
+from jepaflow.sims.disc import WORLD, Arena, Point, Rect
 
 
 @dataclass(frozen=True)
-class TwoRoomConfig:
+class TwoRoomConfig(Arena):
     """The world's sizes (px, px per control step) and its success rule. Defaults are stable-worldmodel's."""
 
     border: float = 14.0
@@ -50,16 +50,6 @@ class TwoRoomConfig:
         room = min(self.wall_x, WORLD - self.wall_x) - self.wall_thickness / 2 - self.border
         if room <= 2 * self.radius:
             raise JepaflowError(f"a room {room:g} px wide is too small for an agent of radius {self.radius:g} px.")
-
-    @property
-    def free_low(self) -> float:
-        """Smallest coordinate of a free centre (both axes)."""
-        return free_range(self)[0]
-
-    @property
-    def free_high(self) -> float:
-        """Largest coordinate of a free centre (both axes)."""
-        return free_range(self)[1]
 
     def walls(self) -> tuple[Rect, ...]:
         """Return the solid pieces of the middle wall, between the doors, from top to bottom."""

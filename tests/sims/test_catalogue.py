@@ -11,7 +11,7 @@ from jepaflow.sims.arms.env import ArmEnv
 from jepaflow.sims.registry import World, WorldEntry, WorldOptions, action_bounds, find_world, world_names
 
 ARMS = [name for name in world_names() if "/" in name]
-OTHERS = ["push_t", "reacher", "two_room"]
+OTHERS = ["maze", "push_t", "reacher", "two_room"]
 RAY = WorldOptions(renderer="ray")
 
 
@@ -154,6 +154,7 @@ def test_the_fingertips_place_is_where_the_ball_is_seen_once_it_is_touched(name:
     ("key", "made"),
     [
         ("jepaflow/TwoRoom-v0", {}),
+        ("jepaflow/Maze-v0", {}),
         ("jepaflow/PushT-v0", {}),
         ("jepaflow/Reacher-v0", {}),
         *(
