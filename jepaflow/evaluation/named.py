@@ -8,7 +8,7 @@ goal is reached at the start do not count, and are counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from jepaflow.common.errors import JepaflowError
 from jepaflow.evaluation.trials import Trials
 from jepaflow.sims.collect import CollectConfig, record_episode
+from jepaflow.sims.maze_geometry import MazeConfig
 from jepaflow.sims.registry import World, find_world
 
 FOLDER = Path(__file__).parent / "protocols"
@@ -40,6 +41,8 @@ class Recipe:
     wanted: Callable[[Values, Values], bool] = lambda start, goal: True
     """Whether a pair of named states is one."""
     per_episode: int = 2
+    mix: Mapping[str, float] | None = None
+    """Share of each behaviour; None: the world's."""
 
 
 def _moved(name: str, least: float) -> Callable[[Values, Values], bool]:
@@ -53,6 +56,27 @@ def _picked(start: Values, goal: Values) -> bool:
     """The cube has moved at least 3 cm and is held, or in the air, at the goal."""
     in_air = goal["cube0_z"] > goal["cube0_half"] + 0.01
     return _moved("cube0", 0.03)(start, goal) and bool(goal["cube0_held"] or in_air)
+
+
+def _doors_away(least: int) -> Callable[[Values, Values], bool]:
+    """The goal is at least so many doors away in the standard maze."""
+    maze = MazeConfig()
+
+    def wanted(start: Values, goal: Values) -> bool:
+        one, other = (maze.room((state["agent_x"], state["agent_y"])) for state in (start, goal))
+        return maze.doors_between(one, other) >= least
+
+    return wanted
+
+
+def _maze() -> dict[str, Recipe]:
+    """The maze with all doors open; a far goal is in another room, several doors away, by two routes or more."""
+    expert = {"expert": 1.0}
+    return {
+        "maze_25": Recipe("maze", 25, 50, "any", mix=expert),
+        "maze_50": Recipe("maze", 50, 100, "any", mix=expert),
+        "maze_far": Recipe("maze", 100, 200, "the goal is at least four doors away", _doors_away(4), mix=expert),
+    }
 
 
 def _arm(arm: str) -> dict[str, Recipe]:
@@ -72,6 +96,7 @@ def _arm(arm: str) -> dict[str, Recipe]:
 PROTOCOLS: dict[str, Recipe] = {
     "two_room_25": Recipe("two_room", 25, 50, "any"),
     "push_t_25": Recipe("push_t", 25, 50, "any"),
+    **_maze(),
     "reacher_25": Recipe("reacher", 25, 50, "any"),
     **_arm("so101"),
 }
@@ -102,7 +127,7 @@ def draw_protocol(name: str, trials: int = TRIALS) -> Trials:
     recipe = PROTOCOLS[name]
     entry = find_world(recipe.env)
     world = entry.make(16)
-    config = CollectConfig(env=recipe.env, episodes=1, seed=SEED, image_size=16)
+    config = CollectConfig(env=recipe.env, episodes=1, seed=SEED, image_size=16, mix=recipe.mix)
     rng = np.random.default_rng(SEED)
     found: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
     excluded = 0
