@@ -6,11 +6,12 @@ import sys
 from benchmarks.speed_data import convert_rows, load_rows
 from benchmarks.speed_plan import plan_rows
 from benchmarks.speed_train import train_rows
-from jepaflow.cli.benchmark import Convert, Load, Plan, Train
+from benchmarks.weight import weight_rows
+from jepaflow.cli.benchmark import Convert, Load, Plan, Train, Weight
 from jepaflow.common.results import Row, write_results
 
 
-def measured(args: Plan | Train | Load | Convert) -> list[Row]:
+def measured(args: Plan | Train | Load | Convert | Weight) -> list[Row]:
     """Measure what a sub-command asks for."""
     match args:
         case Plan():
@@ -21,9 +22,11 @@ def measured(args: Plan | Train | Load | Convert) -> list[Row]:
             return load_rows(args)
         case Convert():
             return convert_rows(args)
+        case Weight():
+            return weight_rows(args)
 
 
-def run(args: Plan | Train | Load | Convert) -> None:
+def run(args: Plan | Train | Load | Convert | Weight) -> None:
     """Measure, and write the rows where they are wanted."""
     rows = measured(args)
     if args.json is not None:

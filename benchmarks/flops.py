@@ -8,6 +8,9 @@ what PyTorch counts while it runs.
 
 import math
 
+from jepaflow.planning.config import SolverConfig
+from jepaflow.worldmodel.distance import DistanceConfig
+from jepaflow.worldmodel.inverse import InverseConfig
 from jepaflow.worldmodel.jepa import JEPAConfig
 
 
@@ -113,6 +116,24 @@ def imagined(config: JEPAConfig, seen: int, steps: int) -> int:
         total += layers * new * _projected(config) + ((layers - 1) * new + 1) * _advanced(config)
         total += (layers - 1) * _attended(config, new, window) + _attended(config, 1, window) + _answered(config)
     return total + steps * (_told(config) + layers * _modulated(config))
+
+
+def _perceptron(inputs: int, hidden: int, outputs: int, depth: int) -> int:
+    """FLOP of one pass through a head."""
+    return 2 * (inputs * hidden + (depth - 1) * hidden**2 + hidden * outputs)
+
+
+def answered(inverse: InverseConfig, distance: DistanceConfig) -> int:
+    """FLOP of the inverse head's plan for one goal, with the temporal distance that it is told first."""
+    dim, plan = inverse.latent_dim, inverse.horizon * inverse.block * inverse.action_dim
+    inputs = 3 * dim + inverse.step_dim + (inverse.action_dim if inverse.needs_start else 0)
+    far = _perceptron(3 * dim, distance.hidden, distance.cap + 1, distance.depth)
+    return far + _perceptron(inputs, inverse.hidden, plan, inverse.depth)
+
+
+def searched(config: JEPAConfig, search: SolverConfig) -> int:
+    """FLOP of a search's plans, all of them imagined from a whole history; what they share is not counted."""
+    return search.samples * search.iterations * imagined(config, config.history, search.horizon)
 
 
 def trained(config: JEPAConfig, batch: int, frames: int, directions: int) -> int:

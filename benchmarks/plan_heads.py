@@ -30,15 +30,22 @@ DECISIONS = 20
 """Decisions of the head timed together: one is too short for the clock of a busy machine."""
 
 
-def head_proposals(model: JEPA, parameterisation: Parameterisation, change: bool) -> InverseProposals:
+def random_heads(model: JEPA, change: bool) -> tuple[InverseDynamics, TemporalDistance]:
     """Random heads of the usual sizes on a model's latents."""
     config = model.config
     inverse = InverseDynamics(
         InverseConfig(latent_dim=config.latent_dim, action_dim=config.action_dim, block=config.block, change=change)
     )
     distance = TemporalDistance(DistanceConfig(latent_dim=config.latent_dim))
-    heads = [head.to(model.device).eval() for head in (inverse, distance)]
-    return InverseProposals(heads[0].propose, parameterisation, 1, 1, heads[1], model, 0, 0.2, None)
+    return inverse.to(model.device).eval(), distance.to(model.device).eval()
+
+
+def head_proposals(
+    model: JEPA, parameterisation: Parameterisation, heads: tuple[InverseDynamics, TemporalDistance]
+) -> InverseProposals:
+    """What an inverse head, told the temporal distance, would do."""
+    inverse, distance = heads
+    return InverseProposals(inverse.propose, parameterisation, 1, 1, distance, model, 0, 0.2, None)
 
 
 def inverse_row(ours: OurPlanner, budget: Budget, device: torch.device) -> Row:
@@ -46,7 +53,7 @@ def inverse_row(ours: OurPlanner, budget: Budget, device: torch.device) -> Row:
     config, latents = ours.model.config, ours.encode()
     space = wide_space(config.action_dim, device)
     planner = Planner(ours.model, GoalCost(), space, config.block, INVERSE)
-    propose = head_proposals(ours.model, planner.parameterisation, change=False)
+    propose = head_proposals(ours.model, planner.parameterisation, random_heads(ours.model, change=False))
     situation, generator = ours.situation(latents), torch.Generator(device).manual_seed(0)
 
     def decide() -> None:
@@ -81,17 +88,18 @@ def useful_rows(repeats: int, device: torch.device) -> list[Row]:
     ):
         control = ControllerConfig(solver, CostConfig(path=path))
         planner = Planner(model, GoalCost(), space, config.block, solver)
-        propose = head_proposals(model, planner.parameterisation, change=True) if solver.kind == "proposal" else None
+        heads = random_heads(model, change=True)
+        propose = head_proposals(model, planner.parameterisation, heads) if solver.kind == "proposal" else None
         note = (
             f"preset small, two cameras of 96 px, joints as input, 6 actions; {what}; from the frames to the first action, "
             f"one arm; {torch.get_num_threads()} threads"
         )
-        times = _decisions(Controller(model, space, control, None, propose), max(5, 4 * repeats))
+        times = decisions(Controller(model, space, control, None, propose), max(5, 4 * repeats))
         rows.append(value_row(f"speed/{name}", times, "ms", note))
     return rows
 
 
-def _decisions(controller: Controller, count: int) -> list[float]:
+def decisions(controller: Controller, count: int) -> list[float]:
     """Milliseconds of the calls that look and decide, after a warm-up that fills the history."""
     config = controller.model.config
     assert isinstance(controller.model, JEPA)
@@ -99,7 +107,7 @@ def _decisions(controller: Controller, count: int) -> list[float]:
     size, cameras = controller.model.config.image_size, len(controller.model.config.cameras)
     frames = rng.integers(0, 256, (4, 1, cameras, size, size, 3), dtype=np.uint8)
     state = np.zeros((1, config.proprio_dim), np.float32)
-    controller.reset(frames[-1], state, state)
+    controller.reset(frames[-1], state, np.zeros((1, config.action_dim), np.float32))
     found: list[float] = []
     for number in range(config.history + count):
         act = timed(lambda n=number: controller.act(frames[n % 3], state), controller.model.device)

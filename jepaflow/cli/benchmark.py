@@ -1,4 +1,4 @@
-"""`jepaflow benchmark plan|train|load|convert|subgoals`: ours and a plain reference in turn, as ratios of one run.
+"""`jepaflow benchmark plan|train|load|convert|weight|subgoals`: ours and a plain reference in turn, as ratios of one run.
 
 The benchmarks and their references belong to the repository, not to the package: an installed wheel has the command but
 nothing to run, and says so.
@@ -132,17 +132,38 @@ class Convert:
 
 
 @dataclass(frozen=True)
+class Weight:
+    """Parameters, bytes, FLOP a decision and decisions a second of a run, beside what is published of ACT and of VLAs."""
+
+    run: Annotated[Path | None, tyro.conf.Positional] = None
+    """A run folder of jepaflow train; not given: an untrained model of --preset, as an SO-101 with two cameras needs it."""
+    preset: str = "nano"
+    """Size of the model when no run is given."""
+    decisions: int = 40
+    """timed one by one"""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    json: Path | None = None
+    """Write the rows to this file; its other rows stay."""
+
+    def __post_init__(self) -> None:
+        if self.decisions < 2:
+            raise JepaflowError(f"--decisions is {self.decisions}; it must be at least 2.")
+
+
+@dataclass(frozen=True)
 class Subgoals:
     """Proposing sub-goals: not there yet."""
 
 
-Options = Plan | Train | Load | Convert | Subgoals
+Options = Plan | Train | Load | Convert | Weight | Subgoals
 
 Args = (
     Annotated[Plan, tyro.conf.subcommand("plan", prefix_name=False)]
     | Annotated[Train, tyro.conf.subcommand("train", prefix_name=False)]
     | Annotated[Load, tyro.conf.subcommand("load", prefix_name=False)]
     | Annotated[Convert, tyro.conf.subcommand("convert", prefix_name=False)]
+    | Annotated[Weight, tyro.conf.subcommand("weight", prefix_name=False)]
     | Annotated[Subgoals, tyro.conf.subcommand("subgoals", prefix_name=False)]
 )
 
@@ -151,7 +172,7 @@ def run(args: Options) -> int:
     """Run the command; 0 when everything was measured."""
     if isinstance(args, Subgoals):
         raise JepaflowError(
-            "There is nothing to measure yet: no part of jepaflow proposes sub-goals. Use plan, train, load or convert."
+            "There is nothing to measure yet: no part of jepaflow proposes sub-goals. Use plan, train, load, convert or weight."
         )
     _find_benchmarks()
     importlib.import_module("benchmarks.entry").run(args)

@@ -178,8 +178,9 @@ def _rows_at(found: Horizons, curve: Curve, h: int, frames: int) -> list[Row]:
 def horizon_sentences(found: Horizons) -> list[str]:
     """What the remedies buy at the far end, for people."""
     end = found.far
+    plain = show(found.plain.figures["skill"][end - 1])
     said = [
-        f"{end} model steps ahead (the farthest that {ENOUGH} held-out episodes reach) the plain training has skill {show(found.plain.figures['skill'][end - 1])}."
+        f"{end} model steps ahead, the farthest that {ENOUGH} held-out episodes reach, the plain training has skill {plain}."
     ]
     for curve in found.curves[1:]:
         gains = [f"skill {show(curve.gains['skill'][end - 1])}"]
