@@ -1,0 +1,79 @@
+"""Put where the robot is, and where it should be, into the graph: two more nodes, joined by reachability.
+
+The start's edges lead to landmarks, landmarks' edges lead to the goal, and one edge leads straight there where System 1
+can do it alone. Where nothing is surely within reach, the likeliest few landmarks are taken: a plan that begins with a
+doubt is better than none, and its cost says so.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from jepaflow.subgoals.build import BuildConfig, Edges, cheapest, priced
+from jepaflow.subgoals.graph import Graph
+from jepaflow.subgoals.reachability import Reachability
+
+FEWEST = 3
+"""edges that join a start or a goal at least"""
+
+
+@dataclass(frozen=True, eq=False)
+class Attached:
+    """A graph with a start and a goal; nodes below ``start`` are the landmarks."""
+
+    graph: Graph
+    start: int
+    goal: int
+    start_p: float
+    """largest P(within h) among the start's edges"""
+    goal_p: float
+    """largest P(within h) among the edges to the goal"""
+
+
+def attach(
+    graph: Graph,
+    reach: Reachability,
+    marks: Float[Tensor, "N D"],
+    start: Float[Tensor, " D"],
+    goal: Float[Tensor, " D"],
+    config: BuildConfig | None = None,
+) -> Attached:
+    """Join a start and a goal to a graph of landmarks.
+
+    Args:
+        graph: of N landmarks.
+        reach: as for the graph.
+        marks: the landmarks' latents.
+        start, goal: latents.
+        config: as for the graph; a place may be nearer to its landmark than they are to each other.
+    """
+    config = config or BuildConfig()
+    n = graph.nodes
+    out = _best(priced(reach, start[None], marks, np.stack([np.zeros(n, np.int64), np.arange(n)], 1), config), config)
+    into = _best(priced(reach, marks, goal[None], np.stack([np.arange(n), np.zeros(n, np.int64)], 1), config), config)
+    straight = priced(reach, start[None], goal[None], np.zeros((1, 2), np.int64), config)
+    straight = straight.take(straight.p > config.tau)
+    source = np.concatenate([graph.source, np.full(len(out.p), n), into.source, np.full(len(straight.p), n)])
+    target = np.concatenate([graph.indices, out.target, np.full(len(into.p) + len(straight.p), n + 1)])
+    cost = np.concatenate([graph.cost, out.cost, into.cost, straight.cost])
+    weight = np.concatenate([np.exp(graph.log_ref), out.p, _share(graph, into.source), straight.p])
+    features = np.concatenate([graph.features, start[None].numpy(), goal[None].numpy()])
+    joined = Graph.from_edges(source, target, cost, features, weight)
+    best = (float(np.concatenate([each.p, straight.p]).max(initial=0.0)) for each in (out, into))
+    return Attached(joined, n, n + 1, *best)
+
+
+def _best(edges: Edges, config: BuildConfig) -> Edges:
+    """Keep what is within reach, the cheapest first; at least the likeliest few."""
+    sure = edges.take(edges.p > config.tau)
+    if len(sure.p) >= FEWEST:
+        return sure.take(cheapest(np.zeros(len(sure.p), np.int64), sure.cost, config.neighbours))
+    return edges.take(np.sort(np.argsort(-edges.p, kind="stable")[:FEWEST]))
+
+
+def _share(graph: Graph, source: ndarray) -> Float[ndarray, " n"]:
+    """Return the reference weight of a goal's edge: as likely as a landmark's average one."""
+    return np.asarray(1.0 / np.maximum(graph.degree[source], 1))
