@@ -25,7 +25,7 @@ from jepaflow.data.store import Store
 from jepaflow.diagnosis.foresight import Foresight, carrying, foresee, owners
 from jepaflow.diagnosis.heldout import held_out
 from jepaflow.diagnosis.latents import Trajectory, choose_episodes, encode_episodes
-from jepaflow.diagnosis.ridge import Labelled, ridge
+from jepaflow.diagnosis.ridge import Others, ridge
 from jepaflow.planning.goal import Probe
 from jepaflow.training.checkpoint import Run
 
@@ -114,7 +114,7 @@ Frames = tuple[Float[Tensor, "n D"], Float[Tensor, "n Q"], Int[np.ndarray, " n"]
 
 def _probe(known: Frames, also: Sequence[Frames], seed: int) -> Probe:
     """Fit a probe to known frames that shall read others too."""
-    others: Labelled | None = None
+    others: Others | None = None
     if also:
         z, y = (torch.cat(parts).double().numpy() for parts in ([a[0] for a in also], [a[1] for a in also]))
         others = z, y, np.concatenate([a[2] for a in also])

@@ -50,7 +50,7 @@ class Args:
     device: str = "auto"
     """auto, cpu or cuda: where frames are encoded."""
     name: str = "probe"
-    """What the names of rows begin with."""
+    """What the names of rows in --json begin with."""
     json: Path | None = None
     """Write the figures to this file as well; they are always in RUN/diagnosis/probes.json."""
 
@@ -60,14 +60,13 @@ def run(args: Args) -> int:
     options = ProbeOptions(args.episodes, args.held, args.draws, args.seed)
     probes = probe_run(load_run(args.run, args.device), args.dataset.path, options)
     folder, command = args.run / "diagnosis", _command(args)
-    rows = probes.rows(args.name)
-    write_results(folder / "probes.json", command, rows)
+    write_results(folder / "probes.json", command, probes.rows())  # the report knows these names
     with atomic_path(folder / "probes.png") as temporary:
         temporary.write_bytes(draw_probes(probes))
     _print(probes)
     console.print(f"Figures: {folder / 'probes.json'}, drawn: {folder / 'probes.png'}")
     if args.json is not None:
-        write_results(args.json, command, rows, keep=True)
+        write_results(args.json, command, probes.rows(args.name), keep=True)
         console.print(f"Figures: {args.json}")
     return 0
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from jepaflow.common.errors import JepaflowError
@@ -89,11 +89,11 @@ def fit_mlp(known: Labelled, groups: Sequence[slice], config: MLPConfig | None =
     middle, spread = y[~aside].mean(0), y[~aside].std(0, correction=0).clamp_min(1e-6)
     x, y = (x - mean) / std, (y - middle) / spread
     generator = torch.Generator().manual_seed(seed)
-    network = _network(x.shape[1], config.width, y.shape[1], generator)
+    network = _network(x.shape[1], config.width, y.shape[1], seed)
     weight = torch.ones(y.shape[1])
     for group in groups:
         weight[group] = 1 / (len(groups) * weight[group].numel())
-    states = _train(network, (x[~aside], y[~aside]), (x[aside], y[aside]), weight, tuple(groups), config, generator)
+    states = _train(network, x, y, aside, weight, tuple(groups), config, generator)
     return MLP(network, states, tuple(groups), mean, std, middle, spread)
 
 
@@ -105,22 +105,18 @@ def _aside(episode: np.ndarray, seed: int) -> np.ndarray:
     return np.isin(episode, np.random.default_rng([seed, 1]).permutation(episodes)[:count])
 
 
-def _network(inputs: int, width: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
-    layers = [nn.Linear(inputs, width), nn.Linear(width, width), nn.Linear(width, outputs)]
-    for layer in layers:  # as torch does by default, but from the probe's own generator
-        bound = layer.in_features**-0.5
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-    return nn.Sequential(layers[0], nn.GELU(), layers[1], nn.GELU(), layers[2])
-
-
-Pair = tuple[Float[Tensor, "n D"], Float[Tensor, "n Q"]]
+def _network(inputs: int, width: int, outputs: int, seed: int) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        hidden = nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        return nn.Sequential(*hidden, nn.Linear(width, outputs))
 
 
 def _train(
     network: nn.Sequential,
-    known: Pair,
-    aside: Pair,
+    x: Float[Tensor, "n D"],
+    y: Float[Tensor, "n Q"],
+    aside: Bool[Tensor, " n"],
     weight: Float[Tensor, " Q"],
     groups: tuple[slice, ...],
     config: MLPConfig,
@@ -131,7 +127,7 @@ def _train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     best, states = [float("inf")] * len(groups), [_copy(network)] * len(groups)
     marks = {round(m) for m in np.linspace(0, config.steps, config.choices + 1)[1:]}
-    x, y = known
+    x_aside, y_aside, x, y = x[aside], y[aside], x[~aside], y[~aside]
     for step in range(1, config.steps + 1):
         rows = torch.randint(len(x), (min(config.batch_size, len(x)),), generator=generator)
         loss = ((network(x[rows]) - y[rows]).square().mean(0) * weight).sum()
@@ -141,7 +137,7 @@ def _train(
         schedule.step()
         if step in marks:
             with torch.no_grad():
-                errors = (network(aside[0]) - aside[1]).square().mean(0)
+                errors = (network(x_aside) - y_aside).square().mean(0)
             state: State | None = None
             for i, group in enumerate(groups):
                 if (error := float(errors[group].mean())) < best[i]:

@@ -54,7 +54,7 @@ def _draw_target(axes: Axes, probes: Probes, row: int) -> float:
             if math.isfinite(value):
                 mark = MARKS[floor]
                 axes.plot(
-                    value, y, mark, color=MUTED, markersize=5.5, markeredgewidth=1.1, zorder=2, mfc=_face(mark, MUTED)
+                    value, y, mark, color=MUTED, markersize=5.5, markeredgewidth=1.1, zorder=3.5, mfc=_face(mark, MUTED)
                 )
                 shown.append(value)
         known = probes.get(asked.name, kind)

@@ -29,7 +29,7 @@ from jepaflow.diagnosis.probe_data import LATENT, STILL, Asked, Material, Sample
 from jepaflow.diagnosis.probe_floors import FLOORS
 from jepaflow.diagnosis.probe_scores import Score, score
 from jepaflow.diagnosis.probe_targets import find_targets
-from jepaflow.diagnosis.ridge import Labelled, ridge, ridges
+from jepaflow.diagnosis.ridge import Others, ridge, ridges
 from jepaflow.training.checkpoint import Run
 
 KINDS = ("linear", "mlp")
@@ -153,7 +153,7 @@ def _fit(
     known = (train.features[source], train.true, train.episode)
     if kind == "mlp":
         return fit_mlp(known, groups, options.mlp, options.seed).read
-    also: Labelled | None = None
+    also: Others | None = None
     if windows := list(imagined):
         z, then = (torch.cat(parts).double().numpy() for parts in zip(*((w.imagined, w.then) for w in windows)))
         also = z, then[:, z.shape[1] :], np.concatenate([w.episode for w in windows])

@@ -23,6 +23,8 @@ STRENGTHS = 10.0 ** np.arange(-6.0, 1.5, 0.5)
 
 Labelled = tuple[Float[np.ndarray, "n D"], Float[np.ndarray, "n Q"], Int[np.ndarray, " n"]]
 """Features, quantities, episodes."""
+Others = tuple[Float[np.ndarray, "m D"], Float[np.ndarray, "m Q"], Int[np.ndarray, " m"]]
+"""The same of other frames."""
 
 
 class Linear(NamedTuple):
@@ -37,12 +39,12 @@ class Linear(NamedTuple):
         return np.asarray(features @ self.weight.T + self.bias)
 
 
-def ridge(known: Labelled, also: Labelled | None = None, seed: int = 0) -> Linear:
+def ridge(known: Labelled, also: Others | None = None, seed: int = 0) -> Linear:
     """Fit a ridge regression whose strength serves all quantities together (see `ridges`)."""
     return ridges(known, (slice(None),), also, seed)[0]
 
 
-def ridges(known: Labelled, groups: Sequence[slice], also: Labelled | None = None, seed: int = 0) -> tuple[Linear, ...]:
+def ridges(known: Labelled, groups: Sequence[slice], also: Others | None = None, seed: int = 0) -> tuple[Linear, ...]:
     """Fit a ridge regression to each group of quantities, its strength chosen by cross-validation over episodes.
 
     Args:
