@@ -53,10 +53,12 @@ class FlowConfig:
     depth: int = 3
     fourier: int = 0
     """random Fourier features; for a few coordinates, not for latents"""
-    hint: Hint = "hops"
+    surroundings: int = 3
+    """edges around node and goal whose weights the network is told: features do not say how many ways lead into a goal"""
+    hint: Hint = "distance"
 
     def __post_init__(self) -> None:
-        if min(self.features, self.horizon, self.hidden, self.depth) < 1 or self.fourier < 0:
+        if min(self.features, self.horizon, self.hidden, self.depth) < 1 or min(self.fourier, self.surroundings) < 0:
             raise JepaflowError("The flow network's features, horizon, hidden and depth must be at least 1.")
 
 
@@ -71,7 +73,7 @@ class NeuralFlow(FlowModel):
         self.scaler = Scaler(config.features)
         self.register_buffer("waves", 2 * torch.randn(config.features, config.fourier))
         width = config.features + 2 * config.fourier
-        self.net = perceptron(3 * width + 4, config.hidden, config.horizon + 1, config.depth)
+        self.net = perceptron(3 * width + 4 + 2 * config.surroundings, config.hidden, config.horizon + 1, config.depth)
         last = self.net[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
@@ -87,27 +89,30 @@ class NeuralFlow(FlowModel):
         return torch.cat([z, phase.sin(), phase.cos()], -1)
 
     def pairs(
-        self,
-        node: Float[Tensor, "P d"],
-        goal: Float[Tensor, "P d"],
-        hint: Float[Tensor, " P"],
-        beta: Float[Tensor, " P"],
+        self, node: Float[Tensor, "P d"], goal: Float[Tensor, "P d"], told: Float[Tensor, "P t"]
     ) -> Float[Tensor, "P K1"]:
-        """Correction to the hint, in typical edges, for seen features of nodes and goals."""
-        extra = torch.stack([hint / 10, (1 + hint).log(), beta.log1p(), 1 / (1 + beta)], -1)
-        out: Tensor = self.net(torch.cat([node, goal, node - goal, extra], -1))
+        """Correction to the hint, in typical edges, for seen features of nodes and goals and what is `told` of the graph."""
+        out: Tensor = self.net(torch.cat([node, goal, node - goal, told], -1))
         return out
+
+    def told(self, goals: Towards, edges: Float[Tensor, "G N"]) -> Float[Tensor, "G N t"]:
+        """The hint in typical edges, beta, and the surroundings of node and goal."""
+        beta = goals.beta[:, None].expand_as(edges)
+        parts = [torch.stack([edges / 10, (1 + edges).log(), beta.log1p(), 1 / (1 + beta)], -1)]
+        if self.config.surroundings:
+            leaving, entering = goals.surroundings(self.config.surroundings)
+            parts += [leaving, entering[:, None].expand_as(leaving)]
+        return torch.cat(parts, -1)
 
     def forward(self, goals: Towards) -> Float[Tensor, "G N K1"]:
         """Log-flows of every node."""
-        seen, count = self.seen(goals.features), len(goals.goals)
-        shape = (count, goals.nodes, seen.shape[-1])
+        seen = self.seen(goals.features)
+        shape = (len(goals.goals), goals.nodes, seen.shape[-1])
         guess = goals.guess(self.config.hint)
         unit = goals.detour + goals.beta[:, None] * goals.typical
         raw = self.pairs(
             seen.expand(shape).flatten(0, 1),
             seen[goals.goals][:, None].expand(shape).flatten(0, 1),
-            (-guess / unit).flatten(),
-            goals.beta[:, None].expand(shape[:2]).flatten(),
+            self.told(goals, -guess / unit).flatten(0, 1),
         ).view(*shape[:2], -1)
         return goals.closed(unit[:, :, None] * raw + guess[:, :, None])

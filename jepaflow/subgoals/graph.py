@@ -125,16 +125,17 @@ class Graph:
     @cached_property
     def source(self) -> Int[ndarray, " E"]:
         """Node that each edge leaves."""
-        return np.repeat(np.arange(self.nodes), self.degree)
+        return np.asarray(np.repeat(np.arange(self.nodes), self.degree))
 
     @cached_property
     def matrix(self) -> csr_array:
         """Costs as scipy wants them."""
-        return csr_array((self.cost, self.indices, self.indptr), shape=(self.nodes, self.nodes))
+        parts = (self.cost, self.indices.astype(np.int32), self.indptr.astype(np.int32))  # csgraph's yen takes no others
+        return csr_array(parts, shape=(self.nodes, self.nodes))
 
     @cached_property
     def _keys(self) -> Int[ndarray, " E"]:
-        return self.source * self.nodes + self.indices
+        return np.asarray(self.source * self.nodes + self.indices)
 
     def edge_ids(self, source: Int[ndarray, "*shape"], target: Int[ndarray, "*shape"]) -> Int[ndarray, "*shape"]:
         """Number of the edge between two nodes, -1 where there is none."""

@@ -33,6 +33,9 @@ class RoomsConfig:
     step: float = 1.5
     """cost of an edge of typical length, in model steps"""
     seed: int = 0
+    """of the doors"""
+    draw: int = 0
+    """of the landmarks: another one is another landmark set in the same rooms"""
 
     def __post_init__(self) -> None:
         doors = self.rows * (self.columns - 1) + self.columns * (self.rows - 1)
@@ -80,8 +83,8 @@ class _Walls:
 
 def make_rooms(config: RoomsConfig) -> Rooms:
     """Make a world of rooms from its seed."""
-    rng = np.random.default_rng(config.seed)
-    walls = _walls(config, rng)
+    walls = _walls(config, np.random.default_rng(config.seed))
+    rng = np.random.default_rng((config.seed, config.draw))
     size = np.array([config.columns, config.rows], float)
     points = _spread(walls.doors(), rng.random((CANDIDATES * config.landmarks, 2)) * size, config.landmarks, rng)
     between = np.linalg.norm(points[:, None] - points[None], axis=-1)

@@ -20,6 +20,8 @@ from jepaflow.subgoals.shortest import distances
 
 Hint = Literal["none", "hops", "distance"]
 """what is told about the way to a goal beside features: nothing, the fewest edges, the lowest cost"""
+TINY = 1e-30
+"""weight below which walks count as impossible"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,22 @@ class Towards:
                 return -hops * (self.detour + self.beta[:, None] * self.typical)
             case "distance":
                 return -hops * self.detour - self.beta[:, None] * self.distance
+
+    def surroundings(self, depth: int) -> tuple[Float[Tensor, "G N depth"], Float[Tensor, "G depth"]]:
+        """How easily a node is left and a goal is entered: log of the weight of all walks of 1 … `depth` edges that begin at each
+        node, and that end at each goal, beside what as many typical edges weigh.
+        """
+        weight = self.log_weight.exp()
+        out = inwards = torch.ones_like(self.distance)
+        place = self.target.flatten().expand(len(self.goals), -1)
+        leaving, entering = [], []
+        for step in range(1, depth + 1):
+            out = (weight * out[:, self.target]).sum(2)
+            inwards = torch.zeros_like(out).scatter_add_(1, place, (weight * inwards[:, :, None]).flatten(1))
+            usual = step * self.beta[:, None] * self.typical
+            leaving.append(out.clamp_min(TINY).log() + usual)
+            entering.append((inwards.gather(1, self.goals[:, None]).clamp_min(TINY).log() + usual).squeeze(1))
+        return torch.stack(leaving, 2), torch.stack(entering, 1)
 
     def some(self, which: Int[Tensor, " g"], beta: Float[Tensor, " g"]) -> "Towards":
         """Choose goals by position, at inverse temperatures of their own."""
