@@ -20,7 +20,7 @@ class Cell:
     """
 
     text: str
-    sort: float | None = None
+    sort: int | float | None = None
     small: str = ""
     mark: str = ""
     under: str = ""

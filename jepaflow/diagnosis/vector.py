@@ -47,6 +47,7 @@ def themed(text: str, name: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
     text = text.replace("xlink:href", "href")
+    text = re.sub(r'(?<=base64,)[^"]*', lambda data: re.sub(r"\s", "", data.group()), text)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', text)

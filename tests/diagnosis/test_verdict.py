@@ -30,16 +30,18 @@ def forecast(lows: list[float], listening: float = 0.2, episodes: int = 8) -> Fo
     [
         ([0.0] + [0.5] * 9, 0.2, 20.0, "blind", 0),
         ([-0.3] * 10, 0.2, 20.0, "blind", 0),
-        ([0.5] * 10, 0.2, 1.9, "blind", 0),
-        ([0.5] * 10, 0.2, 0.0, "blind", 0),
-        ([0.5] * 10, 0.2, NAN, "blind", 0),
+        ([0.5] * 10, 0.2, 1.9, "collapsed", 0),
+        ([0.5] * 10, 0.2, 0.0, "collapsed", 0),
+        ([0.5] * 10, 0.2, NAN, "collapsed", 0),
+        ([-0.3] * 10, -0.4, 1.0, "collapsed", 0),
         ([0.5] * 10, 0.2, 2.0, "sighted", 10),
         ([0.01] * 10, 0.01, 20.0, "sighted", 10),
         ([0.5] * 3 + [0.0] * 7, 0.2, 20.0, "short-sighted", 3),
         ([0.5, -0.1] + [0.5] * 8, 0.2, 20.0, "short-sighted", 1),
         ([0.5] * 10, 0.0, 20.0, "deaf", 10),
         ([0.5] * 10, -0.4, 20.0, "deaf", 10),
-        ([0.5] * 3 + [-0.1] * 7, -0.4, 20.0, "short-sighted", 3),
+        ([0.5] * 3 + [-0.1] * 7, -0.4, 20.0, "deaf", 3),
+        ([-0.3] * 10, -0.4, 20.0, "blind", 0),
         ([0.5] * 6 + [NAN] * 4, 0.2, 20.0, "short-sighted", 6),
         ([0.5] * 4, 0.2, 20.0, "short-sighted", 4),
         ([NAN] * 10, NAN, 20.0, "undecided", 0),
@@ -53,15 +55,24 @@ def test_thresholds(lows: list[float], listening: float, rank: float, sight: str
     assert "nan" not in " ".join(verdict.reasons)
 
 
+@pytest.mark.parametrize(
+    ("spread", "sight"),
+    [(0.5, "sighted"), (0.01, "sighted"), (0.0099, "collapsed"), (0.0, "collapsed"), (NAN, "collapsed")],
+)
+def test_a_shrunken_cloud_has_collapsed_whatever_its_rank_and_skill(spread: float, sight: str) -> None:
+    verdict = judge(forecast([0.5] * 10), 20.0, 32, 0.5, spread)
+    assert verdict.sight == sight and "collapse below 0.01" in verdict.reasons[3]
+
+
 def test_deaf_is_said_even_of_a_short_sighted_model() -> None:
     assert "deaf to actions" in judge(forecast([0.5] * 10, -0.1), 20.0, 32).sentence.lower()
     sentence = judge(forecast([0.5] * 3 + [-1.0] * 7, -0.1), 20.0, 32).sentence
-    assert "skilful to h = 3" in sentence and "deaf to actions" in sentence
+    assert "forecasts 3 model steps ahead" in sentence and "Deaf to actions" in sentence
 
 
 def test_the_verdict_does_not_depend_on_how_far_it_was_asked_to_look() -> None:
     far = judge(forecast([0.5] * 12 + [-0.1] * 8), 20.0, 32)
-    assert far.sight == "sighted" and "h = 12" in far.sentence
+    assert far.sight == "sighted" and "12 model steps ahead" in far.sentence
     near = judge(forecast([0.5] * 5), 20.0, 32)
     assert near.sight == "short-sighted" and "asked for 5 steps" in near.sentence
     short = judge(forecast([0.5] * 6 + [NAN] * 4), 20.0, 32)
@@ -78,7 +89,7 @@ def test_few_episodes_weaken_the_reasons() -> None:
 
 
 def test_horizon_is_said_in_seconds_too() -> None:
-    assert "h = 10, 5.0 s" in judge(forecast([0.5] * 10), 20.0, 32, 0.5).sentence
+    assert "10 model steps (5.0 s) ahead" in judge(forecast([0.5] * 10), 20.0, 32, 0.5).sentence
 
 
 @pytest.mark.parametrize(("dims", "limit"), [(1, 1.0), (2, 1.5), (3, 2.0), (128, 2.0)])
