@@ -45,8 +45,6 @@ class LandmarkConfig:
     def __post_init__(self) -> None:
         if self.count < 1 or self.candidates < 1 or self.rounds < 0 or self.seed < 0:
             raise JepaflowError("Landmarks and candidates must be at least 1, rounds and seed not negative.")
-        if self.method not in ("farthest", "medoids"):
-            raise JepaflowError(f"There is no way '{self.method}' to choose landmarks. Say farthest or medoids.")
 
 
 @dataclass(frozen=True, eq=False)
