@@ -59,11 +59,16 @@ class Advice:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the rules look at: the diagnosis, the rows of the topics, and the run as it is typed."""
+    """What the rules look at: the diagnosis, the rows of the topics, and the run's folder."""
 
     diagnosis: Diagnosis
     rows: tuple[Row, ...]
     run: str
+
+    @property
+    def typed(self) -> str:
+        """The run as it is typed."""
+        return shlex.quote(self.run)
 
     @property
     def training(self) -> dict[str, Any]:
@@ -75,7 +80,7 @@ class Findings:
         """The command that trains this model again with some options changed."""
         facts, training = self.diagnosis.facts, self.training
         options = {
-            "--dataset.path": training["store"],
+            "--dataset.path": " ".join(map(shlex.quote, training["stores"])),
             "--preset": training["preset"],
             "--block": facts["block"] if facts["block"] != 5 else None,
             "--cameras": " ".join(facts["cameras"]) if len(facts["cameras"]) > 1 else None,
@@ -103,7 +108,7 @@ def advise(diagnosis: Diagnosis, topics: Sequence[Topic], run: str) -> tuple[Adv
         run: the run folder, as a reader types it.
     """
     rows = tuple(row for topic in topics for row in topic.rows)
-    findings = Findings(diagnosis, rows, shlex.quote(run))
+    findings = Findings(diagnosis, rows, run)
     found = [advice for rule in RULES if (advice := rule(findings)) is not None]
     order = ("first", "then", "fine")
     return tuple(sorted(found, key=lambda advice: order.index(advice.urgency)))
@@ -162,7 +167,7 @@ def _deaf(f: Findings) -> Advice | None:
         (
             "jepaflow doctor DATASET",
             f.train("--loss.inverse 0.2", *(() if f.training["action_change"] else ("--action-change",))),
-            f"jepaflow practise {f.run} --env ENV --output-dir practice",
+            f"jepaflow practise {f.typed} --env ENV --output-dir practice",
         ),
     )
 
@@ -260,7 +265,7 @@ def _decoder(f: Findings) -> Advice | None:
         "Do not judge the model by its pictures: the decoder blurs what the latent leaves open, the nearest training frame is "
         "always sharp. Train the decoder longer. If small things are missing in every picture, look at the probes: then it "
         "is the latent that lacks them.",
-        (f"jepaflow decoder {f.run} --help", f"jepaflow probe {f.run}"),
+        (f"jepaflow decoder {f.typed} --help", f"jepaflow probe {f.typed}"),
     )
 
 
@@ -327,7 +332,7 @@ def _uneven(f: Findings) -> Advice | None:
         "Look at them: a camera moved, a frozen recording, a task that hardly occurs in the training data? Mend or drop what is "
         "broken, record more of what is rare.",
         (
-            f"jepaflow imagine {f.run} --episode {worst[0][1]} --start 0 --horizon 10 --output worst.png",
+            f"jepaflow imagine {f.typed} --episode {worst[0][1]} --start 0 --horizon 10 --output worst.png",
             "jepaflow doctor DATASET",
         ),
     )
@@ -359,9 +364,9 @@ def _fine(f: Findings) -> Advice | None:
         "Train the heads and plan with it in closed loop: forecasts of recorded actions say little about those of a planner. "
         "Where it fails, let it practise. Compare with the next model on one page.",
         (
-            f"jepaflow heads {f.run}",
-            f"jepaflow evaluate {f.run} --env ENV",
-            f"jepaflow diagnose {f.run} OTHER_RUN --compare",
+            f"jepaflow heads {f.typed}",
+            f"jepaflow evaluate {f.typed} --env ENV",
+            f"jepaflow diagnose {f.typed} OTHER_RUN --compare",
         ),
     )
 

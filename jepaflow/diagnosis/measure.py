@@ -172,7 +172,7 @@ def _training_facts(config: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: config.get(name) for name in names},
         **{name: loss.get(name) for name in ("sigreg", "rollout", "rollout_steps", "inverse")},
-        "store": _shown_path(config["dataset"]["path"][0]),
+        "stores": [_shown_path(path) for path in config["dataset"]["path"]],
     }
 
 

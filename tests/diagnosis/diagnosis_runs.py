@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy import ndarray
 
+from jepaflow.diagnosis.forecast import ForecastErrors
 from jepaflow.training.checkpoint import save_checkpoint
 from jepaflow.worldmodel.encoder import EncoderConfig
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
@@ -40,3 +43,9 @@ def make_run(folder: Path, store: Path, seed: int = 0, val: list[int] = VAL, **c
     (folder / "config.json").write_text(json.dumps({"dataset": {"path": [str(store)]}, "seed": seed}))
     (folder / "split.json").write_text(json.dumps({"train": [train], "val": [val]}))
     return folder
+
+
+def errors_of(model: ndarray, copy: ndarray) -> ForecastErrors:
+    """Errors of episodes 0 … E-1 by hand, ``[E, N]`` each; another episode's actions serve as well."""
+    ones = np.ones_like(copy)
+    return ForecastErrors(tuple(range(len(copy))), model, copy, ones, model, model, copy, ones)
