@@ -52,6 +52,8 @@ def run(args: Args) -> int:
     with atomic_path(folder / "surprise.png") as temporary:
         temporary.write_bytes(draw_surprise(found, rows))
     console.print(_table(found, rows))
+    if rare := [answer.kind for answer in found.answers if len(answer) < args.config.pairs]:
+        console.print(f"Fewer pairs than asked for, their moments are too rare: {', '.join(rare)}.")
     console.print(f"Figures: {folder / 'surprise.json'}, {folder / 'surprise.png'}")
     if args.json is not None:
         write_results(args.json, command, rows, keep=True)
@@ -68,18 +70,17 @@ def _primary(run: Run) -> str:
 
 
 def _table(found: Surprise, rows: list[Row]) -> Table:
-    by_name = {row.name.split("/")[-2]: row for row in rows if row.name.endswith("/auroc")}
-    table = Table(
-        title=f"{found.config.env}: AUROC of surprise, {found.episodes} episodes", title_justify="left", box=SIMPLE_HEAD, pad_edge=False,
-    )  # fmt: skip
-    for column in ("violation", "AUROC", "95 %", "pixels", "copy last", "untrained", "pairs", "dropped"):
+    by_kind = {row.name.split("/")[-2]: row for row in rows if row.name.endswith("/auroc")}
+    title = f"{found.config.env}: AUROC of surprise [95 %], beside the floors; {found.episodes} episodes"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("violation", "AUROC", "pixels", "copy last", "untrained", "pairs"):
         table.add_column(column, justify="left" if column == "violation" else "right", no_wrap=True)
     for answer in found.answers:
-        row = by_name.get(answer.kind)
+        row = by_kind.get(answer.kind)
         if row is None:
-            table.add_row(answer.kind, *["–"] * 5, str(len(answer)), str(answer.dropped))
+            table.add_row(answer.kind, *["–"] * 4, str(len(answer)))
             continue
         floors = [number(row.floors[one]) if one in row.floors else "–" for one in ("pixels", "copy_last", "untrained")]
-        interval = f"{number(row.low)} – {number(row.high)}"
-        table.add_row(answer.kind, number(row.value), interval, *floors, str(row.n), str(answer.dropped))
+        value = f"{number(row.value)} [{number(row.low)}, {number(row.high)}]"
+        table.add_row(answer.kind, value, *floors, str(row.n))
     return table

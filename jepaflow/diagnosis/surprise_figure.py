@@ -49,7 +49,7 @@ def _dots(axes: Axes, shown: list[Answers], rows: dict[str, Row]) -> None:
         row = rows[answer.kind]
         for floor, (mark, _) in MARKS.items():
             if floor in row.floors:
-                axes.plot(row.floors[floor], place, mark, color=MUTED, markersize=6, markerfacecolor="none")
+                axes.plot(row.floors[floor], place, mark, color=MUTED, markersize=6, markerfacecolor="none", zorder=4)
         axes.plot([row.low, row.high], [place, place], color=OWN, linewidth=3, alpha=0.45, solid_capstyle="round")
         axes.plot(row.value, place, "o", color=OWN, markersize=8)
         axes.text(1.03, place, f"{row.value:.2f}", va="center", fontsize=9, color=INK)
@@ -87,7 +87,9 @@ def _curves(sheet: SubFigure, shown: list[Answers], found: Surprise) -> None:
         axes.tick_params(labelsize=8)
         axes.tick_params(labelbottom=place + COLUMNS >= len(shown))
         axes.set_xlim(steps[0] - 0.3, steps[-1] + 0.5)
-    grid[0, 0].legend(frameon=False, fontsize=8, loc="upper left")
+    sheet.legend(
+        *grid[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=8.5
+    )
     seconds = found.block / found.fps
     sheet.supxlabel(
         f"model steps from the first frame judged (one = {seconds:.2g} s); grey: judged", fontsize=9, color=INK

@@ -23,7 +23,7 @@ from jepaflow.sims.edits import Editor
 from jepaflow.sims.registry import World, WorldEntry
 
 FILM_KINDS = {
-    "frozen": "picture and joints stand still while the actions move the arm",
+    "frozen": "what is seen stands still while the actions go on",
     "reversed": "the film runs backwards",
 }
 """Violations that need no simulator."""
@@ -129,12 +129,13 @@ class Stage:
         rows = range(int(rng.integers(min(self.block, len(states)))), len(states), self.block)
         self.world.set_state(states[0])
         self.editor.begin(rng)
-        seen, shares = [], np.ones(len(rows))
+        seen: list[dict[str, np.ndarray]] = []
+        shares = np.ones(len(rows))
         for number, row in enumerate(rows):
             self.world.set_state(states[row])
             seen.append(self.world.observation())
             if not calibration:
-                shares[number] = self.editor.seen()
+                shares[number] = self.editor.seen(seen[-1])
         return Take(index, states, actions, tuple(rows), self._film(seen), shares)
 
     def violate(self, take: Take, kind: str) -> tuple[Violation | None, int]:

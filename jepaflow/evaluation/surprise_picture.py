@@ -14,10 +14,12 @@ from PIL import Image, ImageDraw
 from jepaflow.common.files import atomic_path
 from jepaflow.diagnosis.surprise import Surprise
 from jepaflow.diagnosis.surprise_answers import LEAD, Answers, Example
-from jepaflow.evaluation.drawing import CURSOR, FAINT, INK, PAPER, fit, font, wrap
+from jepaflow.evaluation.drawing import ACTION, CURSOR, FAINT, INK, PAPER, fit, font, wrap
 
-TILE, MARGIN, GAP, LINE, WORDS = 128, 16, 5, 19, 150
+TILE, MARGIN, GAP, LINE, WORDS = 128, 16, 5, 19, 92
 """TILE: side of one camera's picture; WORDS: width of the rows' names, px."""
+COLUMNS, APART = 2, 28
+"""Strips side by side, and px between them."""
 
 
 def draw_examples(path: Path, found: Surprise, run: str) -> None:
@@ -31,25 +33,28 @@ def draw_examples(path: Path, found: Surprise, run: str) -> None:
     Raises:
         JepaflowError: the file cannot be written.
     """
-    shown = [answer for answer in found.answers if answer.example is not None]
-    strips = [_strip(answer, answer.example) for answer in shown if answer.example is not None]
-    width = max([640, *(strip.width for strip in strips)])
+    strips = [_strip(answer, answer.example) for answer in found.answers if answer.example is not None]
+    cell = max([600, *(strip.width for strip in strips)])
+    lines = [strips[i : i + COLUMNS] for i in range(0, len(strips), COLUMNS)]
+    width = cell * min(COLUMNS, max(1, len(strips))) + APART * (min(COLUMNS, max(1, len(strips))) - 1)
     words = (
         f"The first pair of each violation in {found.config.env}, frames one model step ({found.block} control steps) apart. "
         "Both films share the actions and every frame before the event. Under each frame: surprise, the z-score of the "
-        "forecast's error against normal motion; red where the films differ and are judged."
+        "forecast's error against normal motion. Red: judged, the films differ visibly; orange: after the event, not judged yet."
     )
-    lines = wrap(words, font(13), width, 4)
-    head = 34 + 18 * len(lines) + GAP
-    sheet = Image.new("RGB", (width + 2 * MARGIN, head + sum(s.height for s in strips) + 2 * MARGIN), PAPER)
+    said = wrap(words, font(13), width, 5)
+    head = 34 + 18 * len(said) + GAP
+    height = head + sum(max(strip.height for strip in line) for line in lines)
+    sheet = Image.new("RGB", (width + 2 * MARGIN, height + 2 * MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN + 10), f"{run}: is it surprised by the impossible?", INK, font(17, True), anchor="lm")
-    for number, line in enumerate(lines):
-        draw.text((MARGIN, MARGIN + 36 + 18 * number), line, FAINT, font(13), anchor="lm")
+    for number, text in enumerate(said):
+        draw.text((MARGIN, MARGIN + 36 + 18 * number), text, FAINT, font(13), anchor="lm")
     top = MARGIN + head
-    for strip in strips:
-        sheet.paste(strip, (MARGIN, top))
-        top += strip.height
+    for line in lines:
+        for place, strip in enumerate(line):
+            sheet.paste(strip, (MARGIN + place * (cell + APART), top))
+        top += max(strip.height for strip in line)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG", optimize=True)
 
@@ -76,6 +81,7 @@ def _strip(answer: Answers, example: Example) -> Image.Image:
             text = f"{z:+.1f}".replace("-", "−") if np.isfinite(z) else "–"
             face = font(12, marked)
             draw.text((left + TILE // 2, top + high + LINE // 2), text, CURSOR if marked else INK, face, anchor="mm")
-            if marked:
-                draw.rectangle((left - 2, top - 2, left + TILE + 1, top + high + 1), outline=CURSOR, width=2)
+            if marked or (row == 1 and place >= example.edit):
+                edge = CURSOR if marked else ACTION
+                draw.rectangle((left - 2, top - 2, left + TILE + 1, top + high + 1), outline=edge, width=2)
     return image

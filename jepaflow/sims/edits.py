@@ -51,8 +51,8 @@ class Editor(Protocol):
         """Return the control steps at which a violation would show within a model step or two of `block` control steps."""
         ...
 
-    def seen(self) -> float:
-        """Return which share (0 … 1) of the thing that edits are about is seen now, over all cameras."""
+    def seen(self, shown: dict[str, np.ndarray]) -> float:
+        """Return which share (0 … 1) of the thing that edits are about is in sight now; `shown` is the observation."""
         ...
 
     def edited(self, kind: str, rng: np.random.Generator) -> AbstractContextManager[bool]:
@@ -110,7 +110,7 @@ class DiscEdits:
         able[:count] = np.linalg.norm(free - states[block : block + count, :2], axis=1) >= INTO_WALL
         return able
 
-    def seen(self) -> float:
+    def seen(self, shown: dict[str, np.ndarray]) -> float:
         """Nothing hides the agent."""
         return 1.0
 

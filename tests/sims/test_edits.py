@@ -139,12 +139,12 @@ def test_what_is_seen_of_a_cube() -> None:
     world, states, _ = arm()
     editor = editor_of(world)
     world.set_state(states[0])
-    assert editor.seen() > 0.8  # at 32 px an outline's edge is a good part of it
+    assert editor.seen(world.observation()) > 0.8  # at 32 px an outline's edge is a good part of it
     with editor.edited("vanish_seen", np.random.default_rng(0)):
-        assert editor.seen() == 0.0
+        assert editor.seen(world.observation()) == 0.0
     before = world.observation()["pixels"]
     with editor.edited("colour", np.random.default_rng(0)):
-        assert editor.seen() > 0.8
+        assert editor.seen(world.observation()) > 0.8
         assert not np.array_equal(world.observation()["pixels"], before)
     assert np.array_equal(world.observation()["pixels"], before)
 
@@ -174,7 +174,7 @@ def test_an_edit_of_the_disc_leaves_no_trace(kind: str) -> None:
     world.reset(seed=1)
     editor, state, picture = make_editor(world, "two_room"), world.get_state(), world.observation()["pixels"]
     with editor.edited(kind, np.random.default_rng(0)) as possible:
-        assert possible and editor.seen() == 1.0
+        assert possible and editor.seen(world.observation()) == 1.0
         edited = world.observation()["pixels"]
         if kind == "teleport":
             assert np.hypot(*(world.get_state()[:2] - state[:2])) >= DISC_JUMP - 1e-3

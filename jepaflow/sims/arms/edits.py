@@ -82,24 +82,19 @@ class ArmEdits:
                 able[max(0, t - block) : t] = True
         return able
 
-    def seen(self) -> float:
-        """Return which share of the cube's outline is seen as cube now, over all cameras."""
-        desk = self.world.desk
-        with_cube = self._pictures()
+    def seen(self, shown: dict[str, np.ndarray]) -> float:
+        """Return which share of the cube's outline is seen as cube now, over all cameras; `shown` is the observation."""
+        desk, keys = self.world.desk, ("pixels", *self.world.cameras[1:])
         geom = desk.model.geom(f"cube{self.cube}")
         alpha = float(geom.rgba[3])
         geom.rgba[3] = 0.0
         try:
-            without = self._pictures()
+            without = self.world.observation()
         finally:
             geom.rgba[3] = alpha
-        shown = (np.abs(with_cube - without).max(-1) > CHANGED).sum()
+        apart = [np.abs(shown[key].astype(np.int16) - without[key]).max(-1) > CHANGED for key in keys]
         outline = sum(self._outline(camera) for camera in self.world.cameras)
-        return float(min(1.0, shown / outline)) if outline > 0 else 0.0
-
-    def _pictures(self) -> np.ndarray:
-        seen = self.world.observation()
-        return np.stack([seen[key].astype(np.int16) for key in ("pixels", *self.world.cameras[1:])])
+        return float(min(1.0, np.sum(apart) / outline)) if outline > 0 else 0.0
 
     def _outline(self, camera: str) -> float:
         """Return the area (px) of the cube's outline in a camera's picture, as if nothing were before it."""
