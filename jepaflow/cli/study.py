@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ import tyro
 from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row, write_results
-from jepaflow.studies.cells import Study, steps_of
+from jepaflow.studies.cells import Study
 from jepaflow.training.config import TrainConfig
 
 
@@ -38,11 +38,6 @@ class Common:
             raise JepaflowError("A study's steps follow from --frames. Leave --steps out.")
         if len(self.train.dataset.path) != 1:
             raise JepaflowError("A study needs one store: --dataset.path X.h5 (made by jepaflow convert).")
-
-    @property
-    def config(self) -> TrainConfig:
-        """The training that the cells vary."""
-        return steps_of(self.train, self.frames)
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ def _tension(args: Tension) -> tuple[list[Row], list[str]]:
     from jepaflow.studies import pictures, tension
     from jepaflow.studies.runner import run_study
 
-    study = tension.tension_study(args.config, args.lambdas, args.seeds)
+    study = tension.tension_study(args.train, args.frames, args.lambdas, args.seeds)
     found = tension.gather(run_study(_announced(study, args), args.output_dir))
     if args.report is not None:
         pictures.draw_tension(found, args.report, _title("The tension between foretelling and SIGReg", args))
@@ -100,9 +95,7 @@ def _horizon(args: Horizon) -> tuple[list[Row], list[str]]:
     from jepaflow.studies import horizon, pictures
     from jepaflow.studies.runner import run_study
 
-    plain = replace(args.train, history=horizon.REMEDIES[horizon.PLAIN].history)
-    plain = replace(plain, loss=replace(plain.loss, rollout=0.0, rollout_steps=1))
-    study = horizon.horizon_study(steps_of(plain, args.frames), args.remedies, args.seeds, args.horizon)
+    study = horizon.horizon_study(args.train, args.frames, args.remedies, args.seeds, args.horizon)
     found = horizon.gather(run_study(_announced(study, args), args.output_dir))
     if args.report is not None:
         seconds = args.train.block / Store(args.train.dataset.path[0]).fps

@@ -13,7 +13,7 @@ from jepaflow.common.results import Row
 from jepaflow.diagnosis.as_row import as_row
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import show
-from jepaflow.studies.cells import Cell, Study
+from jepaflow.studies.cells import Cell, Study, steps_of
 from jepaflow.studies.measures import Foretelling
 from jepaflow.studies.readings import Ratio, pool, pool_gain
 from jepaflow.studies.runner import Result
@@ -55,11 +55,12 @@ REMEDIES: Mapping[str, Remedy] = {
 }
 
 
-def horizon_study(config: TrainConfig, remedies: Sequence[str], seeds: int, horizon: int) -> Study:
+def horizon_study(config: TrainConfig, frames: int, remedies: Sequence[str], seeds: int, horizon: int) -> Study:
     """One cell for each remedy and seed, seed by seed.
 
     Args:
         config: of the plain training; its history and rollout loss are those of the remedies.
+        frames: that each cell is trained on.
         remedies: names; the plain one is always among them.
         seeds: trainings of each.
         horizon: model steps to look ahead.
@@ -74,6 +75,7 @@ def horizon_study(config: TrainConfig, remedies: Sequence[str], seeds: int, hori
     if config.prefix > 1 or config.accumulate > 1:
         raise JepaflowError("--prefix and --accumulate cannot be kept over all remedies. Leave them out.")
     plain = replace(config, history=REMEDIES[PLAIN].history, loss=replace(config.loss, rollout=0.0, rollout_steps=1))
+    plain = steps_of(plain, frames)
     wanted = [name for name in REMEDIES if name == PLAIN or name in remedies]
     longest = max(one.history for one in REMEDIES.values())
     cells = [

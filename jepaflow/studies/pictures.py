@@ -58,10 +58,11 @@ def _against(axes: Axes, tension: Tension, x: str, label: str) -> None:
             axis_format(_short)
         axes.tick_params(axis="x", which="minor", labelsize=7)
         axes.invert_xaxis()
-    for setting, a, b in zip(tension.settings, along, up):
+    for number, (setting, a, b) in enumerate(zip(tension.settings, along, up)):
         if math.isfinite(a) and math.isfinite(b):
+            beside = (7, -14) if number % 2 else (7, 7)  # neighbours may be close
             axes.annotate(
-                f"λ {setting.weight:g}", (a, b), textcoords="offset points", xytext=(7, 6), fontsize=8.5, color=INK
+                f"λ {setting.weight:g}", (a, b), textcoords="offset points", xytext=beside, fontsize=8.5, color=INK
             )
     axes.margins(0.14, 0.12)
     axes.set_xlabel(label, fontsize=9, color=INK)
@@ -95,7 +96,9 @@ def _along(axes: Axes, tension: Tension) -> None:
     axes.set_xticks(ticks, [f"{setting.weight:g}" for setting in tension.settings])
     axes.set_ylim(bottom=max(axes.get_ylim()[0], SKILL_FLOOR))
     axes.set_xlabel("λ, weight of SIGReg", fontsize=9, color=INK)
-    axes.set_ylabel("skill of the place read 5 model steps\nahead (in metres, the same for all)", fontsize=9, color=INK)
+    axes.set_ylabel(
+        "skill of the place read 5 model steps\nahead (in units of the world, the same for all)", fontsize=9, color=INK
+    )
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, loc="best")
 

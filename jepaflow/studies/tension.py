@@ -18,7 +18,7 @@ from jepaflow.common.results import Row
 from jepaflow.diagnosis.as_row import as_row
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import number
-from jepaflow.studies.cells import Cell, Study
+from jepaflow.studies.cells import Cell, Study, steps_of
 from jepaflow.studies.knee import STRAIGHT, find_knee
 from jepaflow.studies.measures import Foretelling, Reading, Shape
 from jepaflow.studies.readings import Readings, pool, pool_scalar
@@ -39,14 +39,21 @@ OWN_SPACE = (
 )
 
 
-def tension_study(config: TrainConfig, lambdas: Sequence[float], seeds: int) -> Study:
+def tension_study(config: TrainConfig, frames: int, lambdas: Sequence[float], seeds: int) -> Study:
     """One cell for each λ and seed, seed by seed, so that a study cut short has compared all λ.
+
+    Args:
+        config: of the training, but for λ, steps and seeds.
+        frames: that each cell is trained on.
+        lambdas: weights of SIGReg.
+        seeds: trainings of each; they count from the configuration's.
 
     Raises:
         JepaflowError: when there is nothing to sweep.
     """
     if seeds < 1 or len(set(lambdas)) < 2:
         raise JepaflowError("The tension needs at least two different --lambdas and one of --seeds.")
+    config = steps_of(config, frames)
     idle = replace(config, steps=1, save_every=1, val_every=1, optim=replace(config.optim, lr=1e-12))
     cells = [Cell(UNTRAINED, idle)]
     for seed in range(config.seed, config.seed + seeds):

@@ -26,21 +26,22 @@ def test_all_remedies_cost_the_same(config: TrainConfig) -> None:
 
 
 def test_cells_of_a_study(config: TrainConfig) -> None:
-    study = horizon_study(replace(config, history=5), ("both", "rollout"), 2, 7)
+    study = horizon_study(replace(config, history=5), 50, ("both", "rollout"), 2, 7)
     assert [cell.title for cell in study.cells] == [
         f"{name}, seed {seed}" for seed in (0, 1) for name in ("plain", "rollout", "both")
     ]
     assert study.cells[0].config.history == 3  # the plain one is what it says
+    assert {cell.config.steps for cell in study.cells} == {50 // (4 * 4)}
     assert study.measures[0].settings["history"] == 8 and study.measures[0].settings["horizon"] == 7
 
 
 def test_what_cannot_be_compared(config: TrainConfig) -> None:
     with pytest.raises(JepaflowError, match="no remedy 'prayer'"):
-        horizon_study(config, ("prayer",), 1, 5)
+        horizon_study(config, 50, ("prayer",), 1, 5)
     with pytest.raises(JepaflowError, match="at least 1"):
-        horizon_study(config, (), 0, 5)
+        horizon_study(config, 50, (), 0, 5)
     with pytest.raises(JepaflowError, match="--accumulate"):
-        horizon_study(replace(config, accumulate=2), (), 1, 5)
+        horizon_study(replace(config, accumulate=2), 50, (), 1, 5)
 
 
 def test_the_command(tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
