@@ -86,44 +86,46 @@ def reliability(
     return said, true, count[full] / max(1, len(p))
 
 
-def reach_rows(
-    env: str,
-    p: Float[ndarray, " n"],
+def auc_row(
+    name: str,
+    said: Float[ndarray, " n"],
     latent: Float[ndarray, " n"],
     label: Float[ndarray, " n"],
-    pairs: ReachPairs,
     episodes: Int[ndarray, " n"],
     note: str,
-) -> list[Row]:
-    """Return `reach/<env>/auc`, `.../auc_near` (pairs of two episodes, near in latent) and `reach/<env>/ece`.
+) -> Row:
+    """Return the area under the ROC curve.
 
     Args:
-        env: world.
-        p: the head's P(within h).
-        latent: the floor's score: minus the distance of latents; and its own probability for the calibration error.
+        name: the row's.
+        said: the head's P(within h).
+        latent: the floor's score, the nearer the larger.
         label: 1 where truly within reach.
-        pairs: what was asked.
         episodes: of each pair's first row, for the interval.
         note: what h and the truth are.
     """
-    rows = []
-    for name, keep in (("auc", pairs.kind >= 0), ("auc_near", pairs.kind == KINDS.index("near"))):
-        columns = np.stack([p, latent, label], 1)[keep]
-        value = auc(columns[:, 0], columns[:, 2])
-        low, high = _interval(episodes[keep], columns, lambda c: auc(c[:, 0], c[:, 2]))
-        floors = {"latent": auc(columns[:, 1], columns[:, 2]), "chance": 0.5}
-        said = f"{note}; {label[keep].mean():.2f} of the pairs are within reach"
-        rows.append(Row(f"reach/{env}/{name}", value, low, high, int(keep.sum()), 1, "area", floors, {}, said))
-    columns = np.stack([p, label], 1)
+    columns = np.stack([said, latent, label], 1)
+    low, high = _interval(episodes, columns, lambda c: auc(c[:, 0], c[:, 2]))
+    floors = {"latent": auc(latent, label), "chance": 0.5}
+    words = f"{note}; {label.mean():.2f} of the pairs are within reach"
+    return Row(name, auc(said, label), low, high, len(said), 1, "area", floors, {}, words)
+
+
+def ece_row(
+    name: str,
+    said: Float[ndarray, " n"],
+    label: Float[ndarray, " n"],
+    floors: dict[str, Float[ndarray, " n"]],
+    episodes: Int[ndarray, " n"],
+    note: str,
+) -> Row:
+    """Return the calibration error, the reliability curve in the note; ``floors`` are other probabilities of the same pairs."""
+    columns = np.stack([said, label], 1)
     low, high = _interval(episodes, columns, lambda c: expected_calibration_error(c[:, 0], c[:, 1]))
-    base = np.full(len(p), label.mean())
-    floors = {"latent": expected_calibration_error(latent, label), "base_rate": expected_calibration_error(base, label)}
-    curve = ", ".join(f"{a:.2f}:{b:.2f}" for a, b, _ in zip(*reliability(p, label), strict=True))
-    value = expected_calibration_error(p, label)
-    rows.append(
-        Row(f"reach/{env}/ece", value, low, high, len(p), 1, "probability", floors, {}, f"{note}; said:true {curve}")
-    )
-    return rows
+    curve = ", ".join(f"{a:.2f}:{b:.2f}" for a, b, _ in zip(*reliability(said, label), strict=True))
+    others = {key: expected_calibration_error(p, label) for key, p in floors.items()}
+    value, words = expected_calibration_error(said, label), f"{note}; said:true {curve}"
+    return Row(name, value, low, high, len(said), 1, "probability", others, {}, words)
 
 
 def _interval(episodes: ndarray, columns: ndarray, statistic: Callable[[ndarray], float]) -> tuple[float, float]:

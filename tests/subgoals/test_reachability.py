@@ -8,10 +8,10 @@ from sklearn.metrics import roc_auc_score
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.reach_figures import (
-    ReachPairs,
+    auc_row,
+    ece_row,
     expected_calibration_error,
     reach_pairs,
-    reach_rows,
     reliability,
 )
 from jepaflow.subgoals.reachability import Calibration, Reachability
@@ -113,12 +113,12 @@ def test_rows_carry_area_error_and_floors() -> None:
     label = rng.integers(0, 2, 600).astype(float)
     p = np.clip(0.5 + 0.3 * (2 * label - 1) + 0.2 * rng.standard_normal(600), 0.01, 0.99)
     latent = rng.random(600)
-    pairs = ReachPairs(np.arange(600), np.arange(600), np.repeat([0, 1, 2], 200))
-    rows = {row.name: row for row in reach_rows("made", p, latent, label, pairs, np.arange(600) // 20, "h 3")}
-    assert rows["reach/made/auc"].value == pytest.approx(roc_auc_score(label, p))
-    assert rows["reach/made/auc"].floors["latent"] == pytest.approx(roc_auc_score(label, latent))
-    assert rows["reach/made/auc_near"].value == pytest.approx(roc_auc_score(label[400:], p[400:]))
-    assert rows["reach/made/auc_near"].n == 200
-    ece = rows["reach/made/ece"]
-    assert ece.low <= ece.value <= ece.high + 0.05
-    assert ece.floors["base_rate"] == pytest.approx(0.0, abs=1e-9)
+    episodes = np.arange(600) // 20
+    area = auc_row("reach/made/auc", p, latent, label, episodes, "h 3")
+    assert area.value == pytest.approx(roc_auc_score(label, p))
+    assert area.floors == {"latent": pytest.approx(roc_auc_score(label, latent)), "chance": 0.5}
+    assert area.low <= area.value <= area.high
+    error = ece_row("reach/made/ece", p, label, {"base_rate": np.full(600, label.mean())}, episodes, "h 3")
+    assert error.value == pytest.approx(expected_calibration_error(p, label))
+    assert error.floors["base_rate"] == pytest.approx(0.0, abs=1e-9)
+    assert error.low <= error.high
