@@ -32,7 +32,7 @@ STREAM = 9173
 CHANGED = 20
 """Levels of 255 by which a pixel must differ to count."""
 PIXELS = 8
-"""Pixels, over all cameras, that must differ for an event to be seen: a third of a cube at 64 px."""
+"""Pixels, over all cameras, that must differ at 64 px for an event to be seen (a third of a cube), and as much at other sizes."""
 HIDDEN, SHOWN = 0.4, 0.6
 """Share of the cube's outline up to which it is mostly hidden, and from which it is seen again."""
 REACH = 4
@@ -223,4 +223,4 @@ class Stage:
 def visible(one: UInt8[np.ndarray, "V S S 3"], other: UInt8[np.ndarray, "V S S 3"]) -> bool:
     """Return whether two looks at the world differ visibly."""
     apart = np.abs(one.astype(np.int16) - other.astype(np.int16)).max(-1) > CHANGED
-    return bool(apart.sum() >= PIXELS)
+    return bool(apart.sum() >= PIXELS * (one.shape[1] / 64) ** 2)
