@@ -9,13 +9,18 @@ is *now*, so that a blocked edge is seen without training.
 Legend: D features, P pairs of node and goal, N nodes, G goals, K1 = K + 1.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from jepaflow.common.errors import JepaflowError
+from jepaflow.common.files import atomic_path
 from jepaflow.subgoals.towards import Hint, Towards
 from jepaflow.worldmodel.head_layers import fit_latent_scaler, perceptron
 from jepaflow.worldmodel.jepa import Scaler
@@ -116,3 +121,27 @@ class NeuralFlow(FlowModel):
             self.told(goals, -guess / unit).flatten(0, 1),
         ).view(*shape[:2], -1)
         return goals.closed(unit[:, :, None] * raw + guess[:, :, None])
+
+
+def save_flow(path: Path, model: NeuralFlow) -> None:
+    """Write weights and sizes as safetensors, whole or not at all."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, {"config": json.dumps(asdict(model.config))})
+
+
+def load_flow(path: Path) -> NeuralFlow:
+    """Read what `save_flow` wrote, in eval mode.
+
+    Raises:
+        JepaflowError: the file is missing, damaged or something else.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            model = NeuralFlow(FlowConfig(**json.loads((file.metadata() or {})["config"])))
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+    except FileNotFoundError as error:
+        raise JepaflowError(f"{path} does not exist. Check the path.") from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise JepaflowError(f"{path} is damaged, or no flow network ({error}). Fit it anew.") from error
+    return model.eval()

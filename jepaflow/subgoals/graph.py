@@ -130,7 +130,11 @@ class Graph:
     @cached_property
     def matrix(self) -> csr_array:
         """Costs as scipy wants them."""
-        parts = (self.cost, self.indices.astype(np.int32), self.indptr.astype(np.int32))  # csgraph's yen takes no others
+        parts = (
+            self.cost,
+            self.indices.astype(np.int32),
+            self.indptr.astype(np.int32),
+        )  # csgraph's yen takes no others
         return csr_array(parts, shape=(self.nodes, self.nodes))
 
     @cached_property

@@ -20,8 +20,8 @@ from jepaflow.subgoals.shortest import distances
 
 Hint = Literal["none", "hops", "distance"]
 """what is told about the way to a goal beside features: nothing, the fewest edges, the lowest cost"""
-TINY = 1e-30
-"""weight below which walks count as impossible"""
+ODD = 8.0
+"""nats from the usual at which surroundings are cut off; a dead end has no walks at all"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ class Towards:
 
     def surroundings(self, depth: int) -> tuple[Float[Tensor, "G N depth"], Float[Tensor, "G depth"]]:
         """How easily a node is left and a goal is entered: log of the weight of all walks of 1 … `depth` edges that begin at each
-        node, and that end at each goal, beside what as many typical edges weigh.
+        node, and that end at each goal, beside what as many typical edges weigh, within ± `ODD`.
         """
         weight = self.log_weight.exp()
         out = inwards = torch.ones_like(self.distance)
@@ -87,8 +87,8 @@ class Towards:
             out = (weight * out[:, self.target]).sum(2)
             inwards = torch.zeros_like(out).scatter_add_(1, place, (weight * inwards[:, :, None]).flatten(1))
             usual = step * self.beta[:, None] * self.typical
-            leaving.append(out.clamp_min(TINY).log() + usual)
-            entering.append((inwards.gather(1, self.goals[:, None]).clamp_min(TINY).log() + usual).squeeze(1))
+            leaving.append((out.log() + usual).clamp(-ODD, ODD))
+            entering.append((inwards.gather(1, self.goals[:, None]).log() + usual).clamp(-ODD, ODD).squeeze(1))
         return torch.stack(leaving, 2), torch.stack(entering, 1)
 
     def some(self, which: Int[Tensor, " g"], beta: Float[Tensor, " g"]) -> "Towards":
@@ -113,16 +113,15 @@ def towards(graph: Graph, goals: np.ndarray, beta: float = 1.0, device: str | to
     def tensor(values: np.ndarray, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(device, dtype)
 
-    def spread(values: np.ndarray, padding: float) -> Tensor:
-        whole = values[edge] if graph.edges else np.zeros(edge.shape)
-        return tensor(np.where(exists, whole, padding), torch.float32)
+    def spread(values: np.ndarray, padding: float, dtype: torch.dtype = torch.float32) -> Tensor:
+        return tensor(np.where(exists, values[edge] if graph.edges else padding, padding), dtype)
 
     hops, distance = graph.hops(goals), distances(graph, goals)
     entropy = -(np.exp(graph.log_ref) * graph.log_ref).sum() / max(1, int((graph.degree > 0).sum()))
     return Towards(
-        target=spread(graph.indices, 0).long(),
+        target=spread(graph.indices, 0.0, torch.int64),
         log_ref=spread(graph.log_ref, -np.inf),
-        cost=spread(graph.cost, 0),
+        cost=spread(graph.cost, 0.0),
         features=tensor(graph.features, torch.float32),
         goals=tensor(goals, torch.int64),
         hops=tensor(hops, torch.int64),

@@ -1,0 +1,126 @@
+"""`python -m benchmarks.gflownet_exact`: is the GFlowNet's distribution over walks the right one?
+
+On landmark graphs of four rooms (no simulator) every figure is exact: the soft dynamic programme is the oracle. A network is
+trained on most goals of a graph and judged on those, on goals held out, and on another landmark set of the same rooms.
+`--draws` adds further landmark sets to the training. Networks are kept in `--runs`; run again, it goes on.
+"""
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from benchmarks.gflownet_rows import Cell, measure_cell, neural_rows, tabular_row
+from jepaflow.common.console import console
+from jepaflow.common.errors import JepaflowError
+from jepaflow.common.results import write_results
+from jepaflow.subgoals.flow_models import FlowConfig, NeuralFlow, load_flow, save_flow
+from jepaflow.subgoals.gflownet import GFlowNetConfig, train
+from jepaflow.subgoals.rooms import Rooms, RoomsConfig, make_rooms
+from jepaflow.subgoals.towards import Hint, towards
+from jepaflow.training.device import choose_device
+
+HORIZONS = {64: 12, 128: 16, 256: 24}
+"""most edges of a walk, by landmarks"""
+HELD_OUT = 12 / 64
+"""share of the goals"""
+NEW = 10_000
+"""seed of a landmark set that no training sees"""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Verify the GFlowNet exactly."""
+
+    sizes: tuple[int, ...] = (64, 128, 256)
+    """landmarks"""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """of doors, landmarks, held-out goals and network"""
+    steps: int = 4000
+    """of training, for each network"""
+    goals: int = 8
+    """in a step"""
+    lr: float = 4e-3
+    hidden: int = 256
+    hint: Hint = "distance"
+    fourier: int = 0
+    draws: int = 1
+    """landmark sets trained on; the first is the one that is judged"""
+    betas: tuple[float, float] = (0.5, 2.0)
+    """range of inverse temperatures trained on; judged at 1"""
+    tabular: bool = True
+    """also fit tables of 12 landmarks by every loss"""
+    runs: Path = Path("runs/gflownet_exact")
+    device: str = "auto"
+    json: Path | None = field(default=Path("results/system2.json"))
+
+    @property
+    def name(self) -> str:
+        """What was trained, in a word: what is kept under it is not trained again."""
+        low, high = self.betas
+        about = f"{self.hint}-f{self.fourier}-h{self.hidden}-d{self.draws}-b{low:g}-{high:g}"
+        return f"{about}-{self.steps}x{self.goals}-{self.lr:g}"
+
+
+def split(nodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Training goals and held-out goals."""
+    order = np.random.default_rng(seed).permutation(nodes)
+    held = round(HELD_OUT * nodes)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def trained(args: Args, size: int, seed: int, rooms: Rooms, goals: np.ndarray) -> NeuralFlow:
+    """The network of a size and seed, trained unless it is there."""
+    path = args.runs / f"n{size}-s{seed}-{args.name}.safetensors"
+    device = choose_device(args.device)
+    if path.is_file():
+        return load_flow(path).to(device)
+    torch.manual_seed(seed)
+    sizes = FlowConfig(2, HORIZONS[size], hidden=args.hidden, hint=args.hint, fourier=args.fourier)
+    model = NeuralFlow(sizes)
+    model.fit_scaler(torch.from_numpy(rooms.graph.features))
+    worlds = [towards(rooms.graph, goals, device=device)]
+    for draw in range(1, args.draws):
+        other = make_rooms(RoomsConfig(size, seed=seed, draw=draw)).graph
+        worlds.append(towards(other, np.arange(size), device=device))
+    config = GFlowNetConfig(steps=args.steps, goals=args.goals, lr=args.lr, betas=args.betas, seed=seed)
+    train(model.to(device), worlds, config, path.with_suffix(".partial"), path.stem)
+    save_flow(path, model)
+    path.with_suffix(".partial").unlink(missing_ok=True)
+    return model
+
+
+def main(args: Args) -> None:
+    """Train and judge, size by size; rows are written as soon as a size is done."""
+    torch.set_num_threads(1)
+    unknown = [size for size in args.sizes if size not in HORIZONS]
+    if unknown:
+        raise JepaflowError(f"There is no horizon for {unknown[0]} landmarks. Choose among {list(HORIZONS)}.")
+    command = shlex.join(["python", "-m", "benchmarks.gflownet_exact", *sys.argv[1:]])
+    if args.tabular and args.json is not None:
+        write_results(args.json, command, [tabular_row(args.seeds)], keep=True)
+    for size in args.sizes:
+        cells: list[Cell] = []
+        for seed in args.seeds:
+            rooms = make_rooms(RoomsConfig(size, seed=seed))
+            goals, held = split(size, seed)
+            model = trained(args, size, seed, rooms, goals).eval()
+            new = make_rooms(RoomsConfig(size, seed=seed, draw=NEW))
+            untrained = NeuralFlow(model.config).eval()
+            untrained.fit_scaler(torch.from_numpy(rooms.graph.features))
+            cells.append(measure_cell(model, untrained, rooms, new, goals, held, seed))
+            rows = neural_rows(size, cells, f"{args.name}, K = {model.horizon}")
+            for row in rows:
+                console.print(
+                    f"{row.name}: {row.value:.4f} ({row.low:.4f} – {row.high:.4f}) {row.floors} {row.ceilings}"
+                )
+            if args.json is not None:
+                write_results(args.json, command, rows, keep=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
