@@ -1,7 +1,7 @@
 """What the pictures of the close-up show, in sentences for someone who has never seen the code."""
 
 from jepaflow.diagnosis.drift import Drift
-from jepaflow.diagnosis.horizon import Horizon
+from jepaflow.diagnosis.horizon import FEWEST, Horizon
 from jepaflow.diagnosis.isometry import Agreement, Isometry
 from jepaflow.diagnosis.neighbours import Neighbours
 from jepaflow.diagnosis.normality_time import NormalityOverTime
@@ -76,17 +76,16 @@ def neighbours(found: Neighbours) -> str:
 
 def horizon(found: Horizon, step_seconds: float) -> str:
     """Until when the model is better than each floor."""
-    copy, mean = found.beats_copy_until, found.beats_mean_until
-    carries = (
-        f"Imagination beats the mean latent, which says the same of every scene, up to {_steps(mean, step_seconds)} ahead"
-        if mean
-        else "Imagination does not beat the mean latent, which says the same of every scene, at any horizon"
+    copy, mean = (
+        f"up to {_steps(h, step_seconds)} ahead" if h else "at no horizon"
+        for h in (found.beats_copy_until, found.beats_mean_until)
     )
-    still = f" and the last frame up to {_steps(copy, step_seconds)}" if copy else " nor the last frame"
     last = found.forecast.skill[-1]
+    whose = "one episode" if last.episodes == 1 else f"{last.episodes} episodes"
     return (
-        f"{carries}{still}, intervals included. The farthest horizon, {_steps(found.reach, step_seconds)}, rests on {last.n} windows of "
-        f"{last.episodes} episodes. Bands: 95 % over episodes."
+        f"Imagination beats the last frame {copy}, and the mean latent, which says the same of every scene, {mean}: with the whole "
+        f"interval and on at least {FEWEST} episodes. The farthest horizon, {_steps(found.reach, step_seconds)}, rests on {last.n} "
+        f"windows of {whose}; curves are faint and have no band where fewer than {FEWEST} episodes reach."
     )
 
 

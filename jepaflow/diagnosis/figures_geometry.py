@@ -121,8 +121,8 @@ def draw_panels(panels: Panels) -> bytes:
     rows, columns = len(panels.maps), len(panels.colourings)
     lines = max((len(_present(c.kinds)) for c in panels.colourings if c.kinds is not None), default=0)
     foot = max(0.45, 0.2 * lines)
-    width = 8.4 / columns
-    figure = new_figure(8.4, 0.3 + width * rows + foot)
+    width = min(2.8, 8.4 / columns)
+    figure = new_figure(width * columns, 0.3 + width * rows + foot)
     grid = figure.subplots(rows + 1, columns, squeeze=False, height_ratios=[*[width] * rows, foot])
     for row, (method, points) in enumerate(panels.maps.items()):
         for column, colouring in enumerate(panels.colourings):
@@ -197,7 +197,8 @@ def draw_neighbours(found: Neighbours) -> bytes:
     examples = found.examples
     columns = max(len(e.pictures) for e in examples)
     views = examples[0].pictures.shape[1]
-    figure = new_figure(8.4, 0.3 + len(examples) * (8.4 / columns / views + 0.55))
+    tile = 8.4 / columns if views > 1 else 1.2
+    figure = new_figure(tile * columns, 0.3 + len(examples) * (tile / views + 0.55))
     grid = figure.subplots(len(examples), columns, squeeze=False)
     for row, example in enumerate(examples):
         for column in range(columns):

@@ -1,6 +1,7 @@
 """Pictures of the horizon: skill far ahead, and how decoded imagination drifts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,12 +9,10 @@ from numpy import ndarray
 
 from jepaflow.diagnosis.canvas import GOOD, INK, MUTED, OTHER, OWN, THIRD, new_figure, png, style
 from jepaflow.diagnosis.drift import Drift
-from jepaflow.diagnosis.horizon import Horizon
+from jepaflow.diagnosis.horizon import FEWEST, Horizon
 from jepaflow.diagnosis.resample import Estimate
 
 LOWEST = -1.0
-FEWEST = 5
-"""episodes below which an interval over episodes says nothing: no band is drawn"""
 SOURCES = {
     "reconstructed": (GOOD, "reconstructed from the real frame: the decoder's best"),
     "imagined": (OWN, "imagined"),
@@ -38,7 +37,14 @@ def draw_horizon(found: Horizon, step_seconds: float | None = None) -> bytes:
     for estimates, colour, line, label in curves:
         value, low, high = _curve(estimates)
         top.fill_between(h, low, high, color=colour, alpha=0.16, linewidth=0)
-        top.plot(h, value, line, color=colour, linewidth=2, label=label, marker="o" if len(h) < 3 else None)
+        marker = "o" if len(h) < 3 else None
+        _line(
+            top,
+            h,
+            value,
+            estimates,
+            {"color": colour, "linewidth": 2, "label": label, "marker": marker, "linestyle": line},
+        )
         lowest = float(np.nanmin([lowest, np.nanmin(value, initial=0.0), np.nanmin(low, initial=0.0)]))
     top.set_ylim(max(LOWEST, lowest) - 0.08, 1.04)
     top.axhspan(-1e3, 0, color="#fdf2f2", zorder=0)
@@ -69,6 +75,14 @@ def _curve(estimates: Sequence[Estimate]) -> tuple[ndarray, ndarray, ndarray]:
     return value, np.where(few, np.nan, low), np.where(few, np.nan, high)
 
 
+def _line(axes: Axes, x: ndarray, y: ndarray, estimates: Sequence[Estimate], look: dict[str, Any]) -> None:
+    """A curve, faint where it rests on fewer than five episodes: what it does there is the luck of these."""
+    known = sum(e.episodes >= FEWEST for e in estimates) or len(x)
+    axes.plot(x[:known], y[:known], **look)
+    if known < len(x):
+        axes.plot(x[known - 1 :], y[known - 1 :], **{**look, "label": None, "alpha": 0.3})
+
+
 def draw_drift(found: Drift) -> bytes:
     """A score a panel against the horizon, with ceiling and floors."""
     figure = new_figure(8.4, 3.7)
@@ -87,12 +101,6 @@ def _score(axes: Axes, steps: Sequence[int], sources: dict[str, tuple[Estimate, 
         value, low, high = _curve(sources[source])
         own = source == "imagined"
         axes.fill_between(steps, low, high, color=colour, alpha=0.18 if own else 0.07, linewidth=0)
-        axes.plot(
-            steps,
-            value,
-            color=colour,
-            linewidth=2.2 if own else 1.5,
-            marker="o",
-            markersize=4 if own else 2.5,
-            label=label,
-        )
+        width, size = (2.2, 4) if own else (1.5, 2.5)
+        look = {"color": colour, "linewidth": width, "label": label, "marker": "o", "markersize": size}
+        _line(axes, np.asarray(steps), value, sources[source], look)

@@ -28,6 +28,8 @@ FAR = 50
 LIMIT = 300
 BAND = 10
 REPORTED = (20, 30, 40, 50)
+FEWEST = 5
+"""episodes below which an interval over episodes says nothing"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Horizon:
 
     @property
     def beats_copy_until(self) -> int:
-        """Largest ``h`` up to which every skill lies above 0, interval and all."""
+        """Largest ``h`` up to which every skill lies above 0, interval and all, and rests on five episodes (or on all)."""
         return _unbroken(self.forecast.skill)
 
     @property
@@ -77,10 +79,11 @@ class Horizon:
 
 
 def _unbroken(estimates: Sequence[Estimate]) -> int:
-    """How many estimates from the first on lie above 0; without an interval the value decides."""
+    """How many estimates from the first on lie above 0 and rest on enough episodes; without an interval the value decides."""
+    enough = min(FEWEST, estimates[0].episodes)
     for h, one in enumerate(estimates):
         bound = one.low if np.isfinite(one.low) else one.value
-        if not bound > 0:
+        if not bound > 0 or one.episodes < enough:
             return h
     return len(estimates)
 

@@ -6,10 +6,11 @@ themselves (:mod:`isometry`, :mod:`neighbours`), never from a map.
 """
 
 import importlib
-import importlib.util
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 from sklearn.manifold import TSNE
@@ -49,8 +50,8 @@ def make_panels(frames: Frames, seed: int = 0) -> Panels:
     missing = ""
     if len(centred) >= FEWEST and float(centred.std()) > 0:
         maps["t-SNE"] = _t_sne(centred, seed)
-        if importlib.util.find_spec("umap") is not None:
-            maps["UMAP"] = _umap(centred, seed)
+        if (umap := _find_umap()) is not None:
+            maps["UMAP"] = _umap(umap, centred, seed)
         else:
             missing = "The map has no UMAP panel: umap-learn is not installed (pip install umap-learn)."
     return Panels(maps, _colourings(frames), missing, len(np.unique(frames.episode)))
@@ -83,8 +84,17 @@ def _t_sne(centred: Float[ndarray, "n D"], seed: int) -> Float[ndarray, "n 2"]:
     return found
 
 
-def _umap(centred: Float[ndarray, "n D"], seed: int) -> Float[ndarray, "n 2"]:
-    umap = importlib.import_module("umap")
-    method = umap.UMAP(n_neighbors=min(15, len(centred) - 1), random_state=seed, n_jobs=1, init="pca")
+def _find_umap() -> Any:
+    """The class UMAP, or None: not installed, or something else has its name."""
+    try:
+        return getattr(importlib.import_module("umap"), "UMAP", None)
+    except ImportError:
+        return None
+
+
+def _umap(umap: Any, centred: Float[ndarray, "n D"], seed: int) -> Float[ndarray, "n 2"]:
+    method = umap(n_neighbors=min(15, len(centred) - 1), random_state=seed, n_jobs=1, init="pca")
+    threads = torch.get_num_threads()
     found: ndarray = np.asarray(method.fit_transform(centred), np.float64)
+    torch.set_num_threads(threads)  # numba's OpenMP resets them to all cores: 18 times slower beside other jobs
     return found

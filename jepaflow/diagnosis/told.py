@@ -70,12 +70,13 @@ def read_told(store: Store, rows: Int[ndarray, " n"]) -> Told | None:
     joints = _read(store, column, rows)
     spread = joints.std(0)
     names = _names(store, column) or [f"joint {i}" for i in range(joints.shape[1])]
-    first = int(spread.argmax())
+    # The widest between its deciles: a joint that jumps once in a while would colour all frames but a few alike.
+    widest = np.argsort(-np.ptp(np.percentile(joints, [10, 90], axis=0), axis=0), kind="stable")[:2]
     moving = spread > 1e-9
     scaled = (joints - joints.mean(0))[:, moving] / spread[moving]
     if not moving.any():
         return None
-    return Told({"joints": scaled}, "SD", "joints", {names[first]: joints[:, first]})
+    return Told({"joints": scaled}, "SD", "joints", {names[i]: joints[:, i] for i in widest})
 
 
 def _read(store: Store, column: str, rows: ndarray) -> Float[ndarray, "n q"]:
