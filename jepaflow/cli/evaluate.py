@@ -75,6 +75,8 @@ class Args:
     """Distance to the goal: latent, or the temporal-distance head's steps (jepaflow heads RUN)."""
     rate: float | None = 8.0
     """Rate limit: largest change of an action per control step, in deviations of the training data's; None: no limit."""
+    monitor: bool = False
+    """Plan anew when the run's monitor raises an alarm, and say how many it raised (jepaflow monitor RUN)."""
     device: str = "auto"
     """auto, cpu or cuda."""
     picture: Path | None = None
@@ -98,7 +100,7 @@ def run(args: Args) -> int:
     if args.strip is not None:
         check_strip(args.strip, args.strip_trials)
     control = ControllerConfig(args.solver, args.cost, args.execute, args.context, deadline=_seconds(args.deadline))
-    settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance, args.rate)
+    settings = PlannerConfig(control, args.proposals, args.proposal_count, args.distance, args.rate, args.monitor)
     evaluations, trials = [], None
     for i, folder in enumerate(args.runs):
         trained = load_run(folder, args.device)
@@ -192,6 +194,12 @@ def _show(evaluation: Evaluation, trials: Trials) -> None:
         f"{1000 * planner.seconds_per_plan:.0f} ms per plan and world."
     )
     console.print(skill_sentence(summarise_foresight(evaluation.foresight)))
+    if evaluation.alarms is not None:
+        said = ", ".join(f"{name} {count}" for name, count in evaluation.alarms.items()) or "none"
+        console.print(
+            f"Alarms after which it planned anew, in {len(planner)} trials: {said}. Their promised rate holds for the policy that "
+            "the monitor was calibrated on, not for a planner."
+        )
 
 
 def _cells(outcome: Outcome) -> tuple[str, ...]:

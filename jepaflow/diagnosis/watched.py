@@ -20,7 +20,7 @@ from torch import Tensor
 from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.arms.env import ArmEnv
-from jepaflow.sims.arms.events import DONE, DROP, EVENTS, MISSED, NONE, SLIP
+from jepaflow.sims.arms.events import DONE, DROP, MISSED, NONE, SLIP
 from jepaflow.sims.arms.expert import Scripted
 from jepaflow.sims.arms.mishaps import LASTS, MISHAPS, Mishap
 from jepaflow.sims.collect import AFTER
@@ -29,6 +29,8 @@ from jepaflow.worldmodel.jepa import JEPA
 
 KINDS = ("slip", "drop", "missed", "slippery", "blocked", "moved")
 """What may happen: three of the labelled failures, three mishaps."""
+EVENTFUL = ("failures", *MISHAPS)
+"""Kinds of episodes in which something happens."""
 LABELS = {"slip": SLIP, "drop": DROP, "missed": MISSED}
 TRIES = 3
 """Episodes at most for one that is calm."""
@@ -50,6 +52,8 @@ class Watched:
     """mean squared change of the pictures since the last look; NaN at the first"""
     events: tuple[tuple[str, int], ...]
     """what happened at which control step, by `KINDS`"""
+    held: Int[np.ndarray, " T"]
+    """whether the cube hangs between the jaws, as the simulator knows"""
     believes: Int[np.ndarray, " L"]
     """whether the script thinks that it holds the cube, at each control step"""
     success: bool
@@ -67,7 +71,7 @@ def act_out(
     """Act one episode: `calm`, `failures` or a mishap; `look` is given the observation of every K-th control step.
 
     Returns:
-        per control step: actions, events, phases; joints per look; when a mishap struck.
+        per control step: actions, events, phases; per look: joints, held; when a mishap struck.
     """
     rng = np.random.default_rng(list(seed))
     world.reset(seed=int(rng.integers(2**31)))
@@ -75,7 +79,7 @@ def act_out(
     assert isinstance(policy, Scripted) and entry.events is not None
     watch = entry.events(world)
     mishap = Mishap(world, policy, kind, np.random.default_rng([*seed, 1])) if kind in MISHAPS else None
-    found: dict[str, Any] = {"actions": [], "events": [], "phases": [], "joints": []}
+    found: dict[str, Any] = {"actions": [], "events": [], "phases": [], "joints": [], "held": []}
     ending, step = AFTER, 0
     while step < entry.longest and ending > 0:
         found["events"].append(watch(policy.phase))
@@ -83,6 +87,7 @@ def act_out(
         if step % block == 0:
             seen = world.observation()
             found["joints"].append(seen["state"])
+            found["held"].append(world.desk.held(0))
             look(step, seen)
         if mishap is not None:
             mishap.before(step)
@@ -135,14 +140,16 @@ class Watcher:
                     advance()
                 if len(found) == count:
                     return found
-        raise JepaflowError(f"only {len(found)} of {TRIES * count} episodes went well. Nothing calm can be learned here.")
+        raise JepaflowError(
+            f"only {len(found)} of {TRIES * count} episodes went well. Nothing calm can be learned here."
+        )
 
-    def eventful(self, kind: str, count: int) -> list[Watched]:
-        """Return episodes of `failures` or of a mishap."""
-        with progress(kind, count) as advance:
+    def eventful(self, kind: str, count: int, part: int) -> list[Watched]:
+        """Return episodes of `failures` or of a mishap; parts share no episode."""
+        with progress(f"{kind} {part}", count) as advance:
             found = []
             for index in range(count):
-                found.append(self.episode(kind, (10 + ["failures", *MISHAPS].index(kind), index)))
+                found.append(self.episode(kind, (10 * (1 + EVENTFUL.index(kind)) + part, index)))
                 advance()
         return found
 
@@ -167,6 +174,7 @@ class Watcher:
             joints=joints,
             change=np.concatenate([[np.nan], change]),
             events=events,
+            held=rows["held"].astype(np.int64),
             believes=np.isin(rows["phases"], ("lift", "carry", "loosen")).astype(np.int64),
             success=set(rows["events"].tolist()) == {NONE, DONE},
             seed=seed,
@@ -201,6 +209,3 @@ def fresh_twin(model: JEPA, seed: int) -> JEPA:
     scalers = {k: v.cpu() for k, v in model.state_dict().items() if "_scaler." in k}
     twin.load_state_dict({**twin.state_dict(), **scalers})
     return twin.to(model.device).eval()
-
-
-__all__ = ["EVENTS", "KINDS", "Watched", "Watcher", "act_out", "encode", "fresh_twin"]

@@ -26,6 +26,7 @@ from jepaflow.evaluation.planner import PlannerConfig, make_controller
 from jepaflow.evaluation.run import PlannerPolicy, Policy, UnguidedPolicy, floors_and_ceiling, run_trials
 from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.controller import Controller
+from jepaflow.planning.monitor import tally
 from jepaflow.sims.registry import World, WorldEntry, WorldOptions, find_world
 from jepaflow.training.checkpoint import Run
 from jepaflow.training.cloning import has_clone, load_clone
@@ -46,6 +47,8 @@ class Evaluation:
     runs: int = 1
     foresight: tuple[Foresight, ...] = ()
     """How well the model foretold its planner's trials; empty where they are too short."""
+    alarms: dict[str, int] | None = None
+    """How often the monitor raised which alarm in the planner's trials; None: nobody watched."""
 
 
 def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluation:
@@ -77,6 +80,7 @@ def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluatio
         trials.excluded,
         len(set(trials.episode.tolist())),
         foresight=() if foresight is None else (foresight,),
+        alarms=tally(controller.verdicts) if settings.monitor else None,
     )
 
 
@@ -150,7 +154,14 @@ def pool(evaluations: Sequence[Evaluation]) -> Evaluation:
         max(e.held_out for e in evaluations),
         len(evaluations),
         tuple(one for e in evaluations for one in e.foresight),
+        _summed([e.alarms for e in evaluations if e.alarms is not None]),
     )
+
+
+def _summed(counts: Sequence[dict[str, int]]) -> dict[str, int] | None:
+    """Add counts up; None for none."""
+    names = [name for count in counts for name in count]
+    return {name: sum(count.get(name, 0) for count in counts) for name in dict.fromkeys(names)} if counts else None
 
 
 def result_rows(evaluation: Evaluation, name: str, trials: Trials) -> list[Row]:

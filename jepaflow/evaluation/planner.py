@@ -15,6 +15,7 @@ import torch
 from jepaflow.common.errors import JepaflowError
 from jepaflow.planning.controller import Controller, ControllerConfig
 from jepaflow.planning.cost import Cost, make_cost
+from jepaflow.planning.monitor_file import load_monitor
 from jepaflow.planning.planner import Proposer
 from jepaflow.planning.proposals import AllProposals, ChunkIndex, InverseProposals, NearestChunks
 from jepaflow.planning.space import ActionSpace, Parameterisation, make_parameterisation
@@ -48,6 +49,8 @@ class PlannerConfig:
     """Rate limit: the largest change of an action from one control step to the next, in standard deviations of the
     training data's (of a model that knows them: `jepaflow train --action-change`). In a collection of so101/push 99.9 %
     of the joints' changes lie below 6 of them, of the gripper's below 9. None: none."""
+    monitor: bool = False
+    """Plan anew when the run's monitor raises an alarm (jepaflow monitor RUN)."""
 
     def __post_init__(self) -> None:
         """Refuse a limit that lets nothing move."""
@@ -68,7 +71,7 @@ def make_controller(run: Run, world: World, config: PlannerConfig) -> Controller
     """Return a controller of the run's model in a world.
 
     Raises:
-        JepaflowError: the run has no heads, or no training episodes at hand, and the configuration asks for them.
+        JepaflowError: the run has no heads, monitor, or training episodes at hand, and the configuration asks for them.
     """
     space, control = run_space(run, world, config.rate), config.control
     solver = control.solver
@@ -80,7 +83,8 @@ def make_controller(run: Run, world: World, config: PlannerConfig) -> Controller
     cost: Cost | None = None
     if config.distance == "temporal" and heads is not None:
         cost = make_cost(control.cost, space.to(run.model.device), heads.distance)
-    return Controller(run.model, space, control, cost, _proposer(run, config, parameterisation, heads))
+    monitor = load_monitor(run) if config.monitor else None
+    return Controller(run.model, space, control, cost, _proposer(run, config, parameterisation, heads), monitor)
 
 
 def _proposer(

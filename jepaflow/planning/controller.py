@@ -19,6 +19,7 @@ from jepaflow.planning.background import Background
 from jepaflow.planning.config import ControllerConfig
 from jepaflow.planning.cost import Cost, make_cost
 from jepaflow.planning.goal import Goal
+from jepaflow.planning.monitor import Monitor, Verdict
 from jepaflow.planning.planner import Planner, Proposer, WorldModel
 from jepaflow.planning.schedule import Schedule
 from jepaflow.planning.space import ActionSpace
@@ -36,6 +37,7 @@ class Controller:
         config: solver, cost, replanning.
         cost: prices plans instead of `config.cost`.
         proposer: candidates for every search's first iteration.
+        monitor: after an alarm in any environment what is left of the plan is dropped and a new one is made.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Controller:
         config: ControllerConfig | None = None,
         cost: Cost | None = None,
         proposer: Proposer | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
         self.model, self.config = model, config or ControllerConfig()
         self.space = space.to(model.device)
@@ -52,7 +55,7 @@ class Controller:
             model, cost or make_cost(self.config.cost, self.space), self.space, model.config.block, self.config.solver
         )
         self._relative = self.config.solver.parameters in ("displace", "knots")
-        self._thinker = Thinker(model, self.planner, self.config, proposer)
+        self._thinker = Thinker(model, self.planner, self.config, proposer, monitor)
         self._background: Background | None = None
 
     @property
@@ -69,6 +72,11 @@ class Controller:
     def forecast_errors(self) -> list[Float32[np.ndarray, " E"]]:
         """Return the mean squared error of each executed block's forecast in this episode (if `surprise` is set)."""
         return self._thinker.forecast_errors
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Return what the monitor said of each look of this episode; empty without one."""
+        return self._thinker.verdicts
 
     @property
     def memory(self) -> tuple[Float[Tensor, "E T D"], Float[Tensor, "E T K A"]]:

@@ -1,10 +1,11 @@
 """Did I really grasp it? After each block the monitor compares the latent that was expected with the one that came.
 
 Expected is what the model imagined 1 .. W blocks ago from the latents seen then and the blocks executed since. The
-differences are whitened by their covariance in calm episodes. Their length alone is a score that needs no label; a
-slip is one direction among a hundred, though, and drowns in it. So where failures were recorded on purpose, a small
-network that has seen some reads differences and latents and says which of five things happened, calm among them;
-its log-odds of "not calm" are the score, its likeliest event the name.
+differences are whitened by their covariance in calm episodes. Their length alone is a score that needs no label and knows
+anything unusual; a slip is one direction among a hundred, though, and drowns in it. So where failures were recorded on
+purpose, a small network that has seen some reads differences and latents and says which of five things happened, calm
+among them; its log-odds of "not calm" are a second score, its likeliest event the name. Each is counted in the spread of
+what calm episodes reach, and the larger one is the score.
 
 One threshold makes a score an alarm: the conformal quantile of the *largest score of a calm episode*, so that a calm
 episode raises any alarm with at most the probability asked for, however many looks it takes (Vovk 2005; Angelopoulos &
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from jepaflow.common.errors import JepaflowError
@@ -73,7 +74,9 @@ class Expectation:
         """
         count, unknown = len(self._seen), torch.full_like(z, torch.nan)
         if len(self._done) != count:
-            raise JepaflowError(f"{count} looks and {len(self._done)} blocks do not alternate. Call `did` between looks.")
+            raise JepaflowError(
+                f"{count} looks and {len(self._done)} blocks do not alternate. Call `did` between looks."
+            )
         now = [self._imagine(count - ahead + 1) if ahead <= count else unknown for ahead in range(1, self._ahead + 1)]
         forecasts = Forecasts(torch.stack(now, 1), self._seen[-1] if count else unknown)
         kept = [*self._seen, z][-(self._history + self._ahead - 1) :]
@@ -101,12 +104,14 @@ class Judge:
     """Mean and standard deviation of calm latents."""
     layers: tuple[Float[Tensor, "N F"], Float[Tensor, " N"], Float[Tensor, "C N"], Float[Tensor, " C"]] | None
     """The network's two layers, weights and offsets; None: the label-free score."""
+    units: Float[Tensor, "2 2"]
+    """Mean and standard deviation of what a calm episode reaches: of the network's log-odds, of the log length."""
     threshold: float
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
         wide, dim = self.centre.shape
-        fits = self.whiten.shape == (wide, dim, dim) and self.scale.shape == (2, dim)
+        fits = self.whiten.shape == (wide, dim, dim) and self.scale.shape == (2, dim) and self.units.shape == (2, 2)
         if self.layers is not None:
             first, bias, last, offset = self.layers
             fits &= first.shape == (len(bias), wide * (dim + 1) + 2 * dim)
@@ -127,18 +132,23 @@ class Judge:
         now, before = ((x - self.scale[0]) / self.scale[1] for x in (z, forecasts.before))
         return torch.cat([white.flatten(1), length, now, torch.nan_to_num(before)], 1)
 
-    def judge(self, z: Float[Tensor, "E D"], forecasts: Forecasts) -> tuple[Float[Tensor, " E"], list[int]]:
-        """Return how unusual each latent is, and what each would be called."""
-        if self.layers is None:
-            length = self.differences(z, forecasts).square().mean(-1).amax(-1)
-            return length, [SURPRISED] * len(z)
-        first, bias, last, offset = self.layers
-        hidden = torch.nn.functional.gelu(self.features(z, forecasts) @ first.T + bias)
-        logits = hidden @ last.T + offset
-        odds = torch.logsumexp(logits[:, 1:], 1) - logits[:, 0]
+    def raw(self, z: Float[Tensor, "E D"], forecasts: Forecasts) -> tuple[Float[Tensor, "2 E"], list[int]]:
+        """Return the network's log-odds and the log length of the difference, and what each look would be called."""
         # Nothing can be amiss before anything was expected.
         young = torch.isnan(forecasts.before).any(-1)
-        return torch.where(young, -torch.inf, odds), logits[:, 1:].argmax(1).tolist()
+        length = self.differences(z, forecasts).square().mean(-1).amax(-1).clamp(min=1e-9).log()
+        odds, names = torch.full_like(length, -torch.inf), [SURPRISED] * len(z)
+        if self.layers is not None:
+            first, bias, last, offset = self.layers
+            hidden = torch.nn.functional.gelu(self.features(z, forecasts) @ first.T + bias)
+            logits = hidden @ last.T + offset
+            odds, names = torch.logsumexp(logits[:, 1:], 1) - logits[:, 0], logits[:, 1:].argmax(1).tolist()
+        return torch.where(young, -torch.inf, torch.stack([odds, length])), names
+
+    def judge(self, z: Float[Tensor, "E D"], forecasts: Forecasts) -> tuple[Float[Tensor, " E"], list[int]]:
+        """Return how unusual each latent is, and what each would be called."""
+        raw, names = self.raw(z, forecasts)
+        return ((raw - self.units[:, :1]) / self.units[:, 1:]).amax(0), names
 
 
 @dataclass(frozen=True)
@@ -153,6 +163,11 @@ class Verdict:
     def any(self) -> bool:
         """Return whether any environment raises an alarm."""
         return any(name != CALM for name in self.names)
+
+    @property
+    def loud(self) -> Bool[Tensor, " E"]:
+        """Return which environments do."""
+        return torch.tensor([name != CALM for name in self.names])
 
 
 class Monitor:

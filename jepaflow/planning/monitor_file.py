@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -14,12 +13,12 @@ from jepaflow.planning.monitor import Judge, Monitor
 from jepaflow.training.checkpoint import Run
 from jepaflow.training.latents import weights_digest
 
-LAYERS = ("first", "bias", "last", "offset")
+PARTS, LAYERS = ("centre", "whiten", "scale", "units"), ("first", "bias", "last", "offset")
 
 
 def save_judge(run: Run, judge: Judge, facts: dict[str, Any]) -> None:
     """Write `RUN/monitor.json` and `RUN/monitor.safetensors`; `facts` say what it was calibrated on."""
-    tensors = {name: getattr(judge, name) for name in ("centre", "whiten", "scale")}
+    tensors = {name: getattr(judge, name) for name in PARTS}
     tensors |= dict(zip(LAYERS, judge.layers)) if judge.layers is not None else {}
     with atomic_path(run.path / "monitor.safetensors") as temporary:
         save_file({name: value.detach().cpu().float().contiguous() for name, value in tensors.items()}, temporary)
@@ -44,13 +43,8 @@ def load_judge(run: Run) -> Judge:
     try:
         tensors = {name: value.to(run.model.device) for name, value in load_file(path).items()}
         layers = tuple(tensors[name] for name in LAYERS) if "first" in tensors else None
-        return Judge(
-            tensors["centre"],
-            tensors["whiten"],
-            tensors["scale"],
-            layers,  # type: ignore[arg-type]
-            float(facts["threshold"]),
-        )
+        parts = {name: tensors[name] for name in PARTS}
+        return Judge(**parts, layers=layers, threshold=float(facts["threshold"]))  # type: ignore[arg-type]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise JepaflowError(f"{path} is damaged ({str(error) or type(error).__name__}). {again}") from error
 

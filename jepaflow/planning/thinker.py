@@ -17,6 +17,7 @@ from torch import Tensor
 from jepaflow.common.errors import JepaflowError
 from jepaflow.planning.config import ControllerConfig
 from jepaflow.planning.goal import Goal
+from jepaflow.planning.monitor import Monitor, Verdict
 from jepaflow.planning.planner import Planner, Proposer, Situation, WorldModel
 from jepaflow.planning.schedule import TimedPlan
 from jepaflow.planning.space import shifted
@@ -30,12 +31,19 @@ class Thinker:
         planner: searches with it.
         config: the controller's.
         proposer: candidates for every search's first iteration.
+        monitor: raises alarms, which are surprises too.
     """
 
     def __init__(
-        self, model: WorldModel, planner: Planner, config: ControllerConfig, proposer: Proposer | None = None
+        self,
+        model: WorldModel,
+        planner: Planner,
+        config: ControllerConfig,
+        proposer: Proposer | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
         self._model, self._planner, self._config, self._proposer = model, planner, config, proposer
+        self._monitor = monitor
         self.plans, self.plan_seconds, self.last_seconds = 0, 0.0, 0.0
         """Plans made, the wall time that they took together, and the last one's with its encoding."""
 
@@ -45,6 +53,8 @@ class Thinker:
         self._generator = torch.Generator(self._model.device).manual_seed(self._config.seed)
         self._warm: tuple[Float[Tensor, "E N P A"], Float[Tensor, "E Q N P A"], int] | None = None
         self.forecast_errors: list[Float32[np.ndarray, " E"]] = []
+        self.verdicts: list[Verdict] = []
+        """The monitor's, of each look of this episode."""
         self.forget()
 
     def forget(self) -> None:
@@ -54,6 +64,8 @@ class Thinker:
         self.seen: list[Float[Tensor, "E D"]] = []
         self.done: list[Float[Tensor, "E K A"]] = []
         """All latents and blocks since the history began, if the configuration asks to remember them."""
+        if self._monitor is not None:
+            self._monitor.begin()
 
     @torch.no_grad()
     def encode(
@@ -87,15 +99,31 @@ class Thinker:
         self._executed = self._executed[len(self._executed) - (len(self._latents) - 1) :]
         if self._config.remember:
             self.seen.append(z)
+        alarm = self._alarm(z)
         if expected is None or self._config.surprise is None:
-            return False
+            return alarm
         error = (z - expected).square().mean(-1)
         self.forecast_errors.append(error.cpu().numpy())
-        return bool((error > self._config.surprise).any())
+        return alarm or bool((error > self._config.surprise).any())
+
+    def _alarm(self, z: Float[Tensor, "E D"]) -> bool:
+        """Ask the monitor. Where it raises an alarm, no search begins from the rest of a plan for what is no longer so."""
+        if self._monitor is None:
+            return False
+        verdict = self._monitor.see(z)
+        self.verdicts.append(verdict)
+        if verdict.any and self._warm is not None:
+            mean, elites, at = self._warm
+            loud, rest = verdict.loud.to(mean.device), self._planner.parameterisation.rest
+            fresh = (torch.where(loud.view(-1, *[1] * (old.ndim - 1)), rest, old) for old in (mean, elites))
+            self._warm = (*fresh, at)  # type: ignore[assignment]
+        return verdict.any
 
     def did(self, block: Float[Tensor, "E K A"]) -> None:
         """Take note of the block executed after the frames seen last."""
         self._executed.append(block)
+        if self._monitor is not None:
+            self._monitor.did(block)
         if self._config.remember:
             self.done.append(block)
 

@@ -70,8 +70,8 @@ class Mishap:
             firm = min(1.0, (LASTS["blocked"] - self._left + 1) / FIRM)
             self._desk.model.dof_damping[self._desk.dofs[:5]] = GRIP**firm
         if self._left and self._kind == "moved":
-            place = self._path[LASTS["moved"] - self._left]
-            self._desk.put_cube(0, *place, self._desk.cube_yaw(0))
+            x, y = self._path[LASTS["moved"] - self._left]
+            self._desk.put_cube(0, float(x), float(y), self._desk.cube_yaw(0))
 
     def after(self) -> None:
         """Count down; put everything right at the end."""

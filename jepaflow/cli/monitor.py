@@ -1,0 +1,106 @@
+"""``jepaflow monitor``: calibrate a run's alarms on calm episodes and measure what they notice."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from jepaflow.common.console import console
+from jepaflow.common.files import atomic_path
+from jepaflow.common.results import write_results
+from jepaflow.diagnosis.calibration import WINDOW
+from jepaflow.diagnosis.slip_figure import TITLES, choose_example, draw_slips
+from jepaflow.diagnosis.slip_rows import result_rows
+from jepaflow.diagnosis.slip_study import SlipConfig, SlipStudy, run_study
+from jepaflow.diagnosis.slips import LATE, Share
+from jepaflow.diagnosis.words import number
+from jepaflow.sims.registry import find_world
+from jepaflow.training.checkpoint import load_run
+
+PICTURE = 160
+"""px of the example's frames."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Did I really grasp it? Alarms with a promised rate of false ones; slips, misses, blocks, meddling as the test."""
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder of jepaflow train."""
+    config: Annotated[SlipConfig, tyro.conf.arg(name="")] = field(default_factory=SlipConfig)
+    """What to record and what to promise."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    name: str = ""
+    """Prefix of the rows."""
+    json: Path | None = None
+    """Write the figures to this file as well; RUN/diagnosis/monitor.json has them always."""
+
+
+def run(args: Args) -> int:
+    """Calibrate, measure, and leave monitor, figures and picture in the run's folder."""
+    loaded = load_run(args.run, args.device)
+    found = run_study(loaded, args.config)
+    command, rows = shlex.join(["jepaflow", *sys.argv[1:]]), result_rows(found, args.name)
+    folder = args.run / "diagnosis"
+    write_results(folder / "monitor.json", command, rows)
+    with atomic_path(folder / "monitor.png") as temporary:
+        temporary.write_bytes(draw_slips(found, choose_example(found, find_world(args.config.env), PICTURE)))
+    console.print(_table(found))
+    console.print(_beliefs(found))
+    console.print(f"Monitor: {args.run / 'monitor.json'}; figures: {folder / 'monitor.json'}, {folder / 'monitor.png'}")
+    if args.json is not None:
+        write_results(args.json, command, rows, keep=True)
+        console.print(f"Figures: {args.json}")
+    return 0
+
+
+def _table(found: SlipStudy) -> Table:
+    """Recall per kind, floors beside it."""
+    false = found.monitor.false
+    title = (
+        f"noticed within {WINDOW} control steps, in %; promised false alarms {100 * found.config.false_alarms:g} % of calm "
+        f"episodes, counted {_percent(false)} of {false.n}"
+    )
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("", "n", "monitor", f"within {LATE}", "named rightly", *found.floors):
+        table.add_column(column.replace("_", " "), justify="left" if not column else "right", no_wrap=not column)
+    named = {row.name: row for row in result_rows(found)}
+    for kind, one in found.monitor.noticed.items():
+        if not len(one.delay):
+            continue
+        floors = [_percent(floor.noticed[kind].within(WINDOW), False) for floor in found.floors.values()]
+        right = [number(100 * row.value, 0) for name, row in named.items() if name.endswith(f"{kind}/named")]
+        own = (_percent(one.within(WINDOW)), _percent(one.within(LATE), False), *(right or ["–"]))
+        table.add_row(TITLES[kind], str(len(one.delay)), *own, *floors)
+    return table
+
+
+def _percent(share: Share, interval: bool = True) -> str:
+    if not share.n:
+        return "–"
+    low, high = share.interval
+    bounds = f" [{number(100 * low, 0)}, {number(100 * high, 0)}]" if interval else ""
+    return f"{number(100 * share.value, 0)}{bounds}"
+
+
+def _beliefs(found: SlipStudy) -> str:
+    """One sentence a kind of loss."""
+    words = [f"{LATE} control steps after the loss, who still believes that it holds the cube?"]
+    for kind, belief in found.beliefs.items():
+        still = found.monitor.noticed[kind].within(LATE)
+        if belief.imagination.n and belief.script.n:
+            quiet = Share(still.n - still.count, still.n)
+            words.append(
+                f"  {TITLES[kind]}: the script {_percent(belief.script, False)} %, the model's open-loop imagination "
+                f"{_percent(belief.imagination, False)} % (of what it saw, the same probe says so {_percent(belief.seen, False)} %), "
+                f"the monitor raises no alarm {_percent(quiet, False)} %."
+            )
+    return "\n".join(words)
