@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.diagnosis.ridge import Labelled
+from jepaflow.diagnosis.ridge import Labelled, deviations
 
 ASIDE = 0.15
 """Share of the training episodes that chooses."""
@@ -70,7 +70,13 @@ class MLP:
         return np.asarray((out * self.y_std + self.y_mean).numpy(), np.float64)
 
 
-def fit_mlp(known: Labelled, groups: Sequence[slice], config: MLPConfig | None = None, seed: int = 0) -> MLP:
+def fit_mlp(
+    known: Labelled,
+    groups: Sequence[slice],
+    config: MLPConfig | None = None,
+    seed: int = 0,
+    common: bool = False,
+) -> MLP:
     """Fit a network to all quantities.
 
     Args:
@@ -78,6 +84,7 @@ def fit_mlp(known: Labelled, groups: Sequence[slice], config: MLPConfig | None =
         groups: the targets' columns; every target weighs the same, however many coordinates it has.
         config: how.
         seed: of the weights, the batches and the episodes set aside.
+        common: features share a unit (`jepaflow.diagnosis.ridge.deviations`).
 
     Raises:
         JepaflowError: there are fewer than two episodes.
@@ -85,7 +92,7 @@ def fit_mlp(known: Labelled, groups: Sequence[slice], config: MLPConfig | None =
     config = config or MLPConfig()
     x, y = (torch.from_numpy(np.asarray(part, np.float32)) for part in known[:2])
     aside = torch.from_numpy(_aside(known[2], seed))
-    mean, std = x[~aside].mean(0), x[~aside].std(0, correction=0).clamp_min(1e-6)
+    mean, std = x[~aside].mean(0), torch.from_numpy(deviations(x[~aside].numpy(), common))
     middle, spread = y[~aside].mean(0), y[~aside].std(0, correction=0).clamp_min(1e-6)
     x, y = (x - mean) / std, (y - middle) / spread
     generator = torch.Generator().manual_seed(seed)

@@ -3,7 +3,7 @@
 - ``time``: how much of the episode has passed (share of its frames, and powers of it); an expert does the same things at
   the same times.
 - ``random``: the latent of the same network before training, a fair rival: random convolutions keep much of a picture.
-- ``pixels``: the frames themselves, 8 x 8 a camera.
+- ``pixels``: the frames themselves, 8 x 8 a camera; all scaled alike, or a pixel that hardly ever changes would spoil it.
 - ``proprio``: the joints and their products; what they tell needs no camera at all.
 """
 
@@ -20,7 +20,8 @@ from jepaflow.data.store import Store
 from jepaflow.diagnosis.latents import Trajectory, encode_episodes
 from jepaflow.worldmodel.jepa import JEPA
 
-FLOORS = ("time", "random", "pixels", "proprio")
+PIXELS = "pixels"
+FLOORS = ("time", "random", PIXELS, "proprio")
 SIDE = 8
 """Of a frame that is shrunk to be a floor, px."""
 POWERS = 4
@@ -42,7 +43,7 @@ def floor_features(
     features = {
         "time": np.concatenate([_time(t, config.block, int(store.ep_len[t.episode])) for t in trajectories]),
         "random": _random(model, store, trajectories, seed),
-        "pixels": np.concatenate([shrunk(store.pixels(rows, config.cameras)) for rows in frames]),
+        PIXELS: np.concatenate([shrunk(store.pixels(rows, config.cameras)) for rows in frames]),
     }
     if store.dim("proprio"):
         scale = np.concatenate([store.read("proprio", rows) for rows in frames]).astype(np.float64)

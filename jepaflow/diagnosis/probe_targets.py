@@ -91,7 +91,9 @@ def find_targets(store: Store) -> tuple[Target, ...]:
     features = store.meta.get("features", {})
     state = tuple(features.get("state", {}).get("names") or ()) if "state" in store.columns else ()
     arm = "tcp_x" in state
-    found = list(_joints(store, features)) if arm or not state else []
+    # A real arm's store may hold its joints twice, as proprio and as state: then too the joints are all that is known.
+    joints = tuple(features.get("proprio", {}).get("names") or ())
+    found = list(_joints(store, features)) if arm or not state or state == joints else []
     cubes = sum(f"cube{i}_x" in state for i in range(len(state)))
     for target in (*GRIPPER, *(_of_cube(t, i) for i in range(cubes) for t in OBJECT), *FLAT):
         if set(target.names) <= set(state):

@@ -26,7 +26,7 @@ from jepaflow.diagnosis.foresight import AHEAD, Foresight, carrying, foresee, ow
 from jepaflow.diagnosis.latents import Trajectory
 from jepaflow.diagnosis.mlp import MLPConfig, fit_mlp
 from jepaflow.diagnosis.probe_data import LATENT, STILL, Asked, Material, Sample, gather, latents, truths
-from jepaflow.diagnosis.probe_floors import FLOORS
+from jepaflow.diagnosis.probe_floors import FLOORS, PIXELS
 from jepaflow.diagnosis.probe_scores import Score, score
 from jepaflow.diagnosis.probe_targets import find_targets
 from jepaflow.diagnosis.ridge import Others, ridge, ridges
@@ -152,12 +152,12 @@ def _fit(
     train, groups = material.train, [asked.at for asked in material.asked]
     known = (train.features[source], train.true, train.episode)
     if kind == "mlp":
-        return fit_mlp(known, groups, options.mlp, options.seed).read
+        return fit_mlp(known, groups, options.mlp, options.seed, source == PIXELS).read
     also: Others | None = None
     if windows := list(imagined):
         z, then = (torch.cat(parts).double().numpy() for parts in zip(*((w.imagined, w.then) for w in windows)))
         also = z, then[:, z.shape[1] :], np.concatenate([w.episode for w in windows])
-    fits = ridges(known, groups, also, options.seed)
+    fits = ridges(known, groups, also, options.seed, source == PIXELS)
     return lambda features: np.concatenate([fit.read(features) for fit in fits], 1)
 
 

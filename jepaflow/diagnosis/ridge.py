@@ -44,7 +44,9 @@ def ridge(known: Labelled, also: Others | None = None, seed: int = 0) -> Linear:
     return ridges(known, (slice(None),), also, seed)[0]
 
 
-def ridges(known: Labelled, groups: Sequence[slice], also: Others | None = None, seed: int = 0) -> tuple[Linear, ...]:
+def ridges(
+    known: Labelled, groups: Sequence[slice], also: Others | None = None, seed: int = 0, common: bool = False
+) -> tuple[Linear, ...]:
     """Fit a ridge regression to each group of quantities, its strength chosen by cross-validation over episodes.
 
     Args:
@@ -52,6 +54,7 @@ def ridges(known: Labelled, groups: Sequence[slice], also: Others | None = None,
         groups: columns of the quantities that share a strength, chosen by their summed squared error.
         also: features of the same episodes that it must read too, without being fitted to them.
         seed: of the folds.
+        common: features share a unit (see `deviations`).
 
     Raises:
         JepaflowError: there are too few episodes to choose the strength on.
@@ -64,20 +67,32 @@ def ridges(known: Labelled, groups: Sequence[slice], also: Others | None = None,
     errors = np.zeros((len(STRENGTHS), y.shape[1]))
     for fold in np.array_split(np.random.default_rng(seed).permutation(episodes), FOLDS):
         aside = np.isin(episode, fold)
-        path = _Path(x[~aside], y[~aside])
+        path = _Path(x[~aside], y[~aside], common)
         for features, true, owner in ((x, y, episode), also) if also is not None else ((x, y, episode),):
             there = np.isin(owner, fold)
             errors += path.errors(features[there], true[there])
-    path = _Path(x, y)
+    path = _Path(x, y, common)
     best = [int(errors[:, group].sum(1).argmin()) for group in groups]
     return tuple(path.solve(float(STRENGTHS[i]), group) for i, group in zip(best, groups))
+
+
+def deviations(x: Float[np.ndarray, "n D"], common: bool) -> Float[np.ndarray, " D"]:
+    """What features are divided by: each by its own deviation, or, where they share a unit, all by one.
+
+    A pixel that hardly ever changes in training, blown up to unit variance, ruins a reading where it does change: of 8 x 8
+    pixels, a ridge read a cube's place with r .91 on held-out episodes, and .97 with one deviation for all.
+    """
+    std = x.std(0)
+    if common:
+        std = np.full_like(std, np.sqrt(np.square(std).mean()))
+    return np.asarray(np.maximum(std, 1e-6))
 
 
 class _Path:
     """Solutions for every strength, from one eigendecomposition of the features' correlations."""
 
-    def __init__(self, x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "n Q"]) -> None:
-        self.mean, self.std, self.middle = x.mean(0), np.maximum(x.std(0), 1e-6), y.mean(0)
+    def __init__(self, x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "n Q"], common: bool) -> None:
+        self.mean, self.std, self.middle = x.mean(0), deviations(x, common), y.mean(0)
         z = (x - self.mean) / self.std
         self.values, self.vectors = np.linalg.eigh(z.T @ z / len(z))
         self.moments = self.vectors.T @ (z.T @ (y - self.middle) / len(z))

@@ -87,6 +87,25 @@ def test_ridge_needs_folds_and_survives_features_that_say_nothing() -> None:
     assert np.isfinite(ridge((x, y, episode)).read(x)).all()
 
 
+def test_features_of_one_unit_are_scaled_alike() -> None:
+    """As scikit-learn's ridge does without z-scores; a pixel that never changed in training spoils nothing then."""
+    x, y, episode = made()
+    fit = ridges((x, y, episode), [slice(None)], common=True)[0]
+    model = Ridge(alpha=fit.strength * len(x) * x.std(0).dot(x.std(0)) / 6).fit(x, y)
+    np.testing.assert_allclose(fit.read(x), model.predict(x), rtol=1e-6, atol=1e-6)
+    rng, quiet = np.random.default_rng(0), x.copy()
+    quiet[:, 5] = 1e-5 * rng.normal(size=len(x))
+    shifted = quiet + np.array([0, 0, 0, 0, 0, 1.0])
+    alike, apart = (ridges((quiet, y, episode), [slice(None)], common=c)[0] for c in (True, False))
+    assert (
+        np.abs(alike.read(shifted) - alike.read(quiet)).max()
+        < 0.1
+        < np.abs(apart.read(shifted) - apart.read(quiet)).max()
+    )
+    read = fit_mlp((quiet, y, episode), [slice(None)], SMALL, common=True)
+    assert np.abs(read.read(shifted) - read.read(quiet)).max() < 1
+
+
 # Scores -------------------------------------------------------------------------------------------------------------
 
 
