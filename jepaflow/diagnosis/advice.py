@@ -9,7 +9,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from jepaflow.common.results import Row
@@ -108,6 +108,8 @@ def advise(diagnosis: Diagnosis, topics: Sequence[Topic], run: str) -> tuple[Adv
         run: the run folder, as a reader types it.
     """
     rows = tuple(row for topic in topics for row in topic.rows)
+    if diagnosis.close is not None:
+        rows += tuple(replace(row, name=row.name.split("/", 1)[1]) for row in diagnosis.close.rows("run"))
     findings = Findings(diagnosis, rows, run)
     found = [advice for rule in RULES if (advice := rule(findings)) is not None]
     order = ("first", "then", "fine")
@@ -353,6 +355,21 @@ def _wide(f: Findings) -> Advice | None:
     )
 
 
+def _distances(f: Findings) -> Advice | None:
+    """Latent distances that follow the world's no better than those of pixels or of an untrained encoder."""
+    rows = [row for row in f.rows if row.name == "isometry_near" and beats_floors(row) is False]
+    if not rows:
+        return None
+    return Advice(
+        "then",
+        "What lies near in the latent need not be near in the world",
+        f"{rows[0].name} = {_inside(rows[0])}; floors: {among(rows[0].floors)}",
+        "A planner that minimises the plain distance to a goal's latent is led astray by it. Train the heads and plan with the "
+        "learned distance in time; --loss.inverse makes the latents care for what actions change.",
+        (f"jepaflow heads {f.typed}", f.train("--loss.inverse 0.2")),
+    )
+
+
 def _fine(f: Findings) -> Advice | None:
     if f.diagnosis.verdict.sight != "sighted":
         return None
@@ -373,5 +390,5 @@ def _fine(f: Findings) -> Advice | None:
 
 RULES: tuple[Callable[[Findings], Advice | None], ...] = (
     _collapsed, _blind, _deaf, _few_episodes, _short_sighted, _unseen, _uneven, _wide, _surprise, _monitor, _decoder,
-    _thin, _not_normal, _fine,
+    _distances, _thin, _not_normal, _fine,
 )  # fmt: skip

@@ -165,17 +165,26 @@ def _topic(topic: Topic, diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def _missing(diagnosis: Diagnosis, topics: Sequence[Topic]) -> list[tuple[str, str]]:
+def _missing(diagnosis: Diagnosis, topics: Sequence[Topic]) -> list[tuple[str, str, str]]:
+    """What was not measured: a sentence, the command that would, and what that needs."""
     lines = [
-        (f"{topic.kind.title} {topic.why}", "") if topic.why else (topic.kind.title, topic.command)
+        (f"{topic.kind.title} {_nearby(topic.why)}", "", "")
+        if topic.why
+        else (topic.kind.title, topic.command, topic.kind.needs)
         for topic in topics
         if not topic.there
     ]
     if diagnosis.close is None:
-        lines.append(("The geometry in depth, maps, neighbours and far horizons were left out (--skip close-up)", ""))
-    else:
-        lines += [(sentence, "") for sentence in diagnosis.close.missing]
-    return lines
+        return [
+            *lines,
+            ("The close-up (isometry, maps, neighbours, far horizons) was left out: --skip close-up.", "", ""),
+        ]
+    return lines + [(_nearby(sentence), "", "") for sentence in diagnosis.close.missing]
+
+
+def _nearby(sentence: str) -> str:
+    """A sentence whose paths start from here: a report is given away, and says nothing of the machine that made it."""
+    return sentence.replace(f"{Path.cwd()}/", "")
 
 
 def _contents(parts: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ class TopicKind:
         title: heading, a question.
         words: what the figures mean, for a reader who has never heard of them.
         command: what makes it; ``{run}`` is the run's folder.
+        needs: what it needs that a run may not have.
     """
 
     key: str
@@ -33,6 +34,7 @@ class TopicKind:
     title: str
     words: str
     command: str
+    needs: str = ""
 
 
 KINDS = (
@@ -53,6 +55,7 @@ KINDS = (
         "through a wall. AUROC is how often the impossible one surprises the model more: 1 always, 0.5 is a coin. A change "
         "of colour is not against physics and stands beside them as a control.",
         "jepaflow surprise {run}",
+        "a run trained in a simulated world, in which one frame can be edited",
     ),
     TopicKind(
         "monitor",
@@ -61,6 +64,7 @@ KINDS = (
         "While the robot works, what the model expected is compared with what came. The alarm is set on successful "
         "episodes so that few of them raise it; recall is the share of deliberate failures that do.",
         "jepaflow monitor {run}",
+        "recordings with labelled failures, such as those of jepaflow collect",
     ),
     TopicKind(
         "decoder",

@@ -23,6 +23,7 @@ from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.topics import KINDS, Topic
 from jepaflow.diagnosis.verdict import judge
 
+ASTRAY = "What lies near in the latent need not be near in the world"
 HARD = "Hard to read from the latent"
 Make = Callable[..., Diagnosis]
 
@@ -132,6 +133,7 @@ def test_a_finding_calls_for_its_advice(make: Make, spoil: dict[str, Any], findi
         (row("decoder/psnr", 20.0, nearest=25.0), row("decoder/psnr", 28.0, nearest=25.0), "The decoder draws worse than its floor"),
         (row("surprise/float/auroc", 0.5, pixels=0.5), row("surprise/float/auroc", 1.0, pixels=0.5),
             "Some impossible events leave it cold"),
+        (row("isometry_near", 0.1, pixels=0.2), row("isometry_near", 0.6, pixels=0.2), ASTRAY),
         (row("slip/recall@1%", 0.4), row("slip/recall@1%", 0.9), "It misses failures"),
     ],
 )  # fmt: skip
