@@ -1,8 +1,9 @@
 """`python -m benchmarks.gflownet_exact`: is the GFlowNet's distribution over walks the right one?
 
-On landmark graphs of four rooms (no simulator) every figure is exact: the soft dynamic programme is the oracle. A network is
+On landmark graphs of 4, 9 and 16 rooms (no simulator) every figure is exact: the soft dynamic programme is the oracle. A network is
 trained on most goals of a graph and judged on those, on goals held out, and on another landmark set of the same rooms.
-`--draws` adds further landmark sets to the training. Networks are kept in `--runs`; run again, it goes on.
+`--hint` says what the network is told of the graph as it is (rows of other hints than `distance` carry its name); `--draws` adds
+further landmark sets to the training. Networks are kept in `--runs`; run again, it goes on.
 """
 
 import shlex
@@ -26,6 +27,8 @@ from jepaflow.training.device import choose_device
 
 HORIZONS = {64: 12, 128: 16, 256: 24}
 """most edges of a walk, by landmarks"""
+SIDE = {64: 2, 128: 3, 256: 4}
+"""rooms along each side"""
 HELD_OUT = 12 / 64
 """share of the goals"""
 NEW = 10_000
@@ -40,14 +43,14 @@ class Args:
     """landmarks"""
     seeds: tuple[int, ...] = (0, 1, 2)
     """of doors, landmarks, held-out goals and network"""
-    steps: int = 4000
+    steps: int = 2500
     """of training, for each network"""
-    goals: int = 8
+    goals: int = 4
     """in a step"""
-    lr: float = 4e-3
+    lr: float = 8e-3
     hidden: int = 256
     hint: Hint = "distance"
-    fourier: int = 0
+    fourier: int = 4
     draws: int = 1
     """landmark sets trained on; the first is the one that is judged"""
     betas: tuple[float, float] = (0.5, 2.0)
@@ -66,6 +69,11 @@ class Args:
         return f"{about}-{self.steps}x{self.goals}-{self.lr:g}"
 
 
+def world(size: int, seed: int, draw: int = 0) -> Rooms:
+    """The rooms of a size and seed, with one of their landmark sets."""
+    return make_rooms(RoomsConfig(size, SIDE[size], SIDE[size], seed=seed, draw=draw))
+
+
 def split(nodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Training goals and held-out goals."""
     order = np.random.default_rng(seed).permutation(nodes)
@@ -76,7 +84,7 @@ def split(nodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def trained(args: Args, size: int, seed: int, rooms: Rooms, goals: np.ndarray) -> NeuralFlow:
     """The network of a size and seed, trained unless it is there."""
     path = args.runs / f"n{size}-s{seed}-{args.name}.safetensors"
-    device = choose_device(args.device)
+    device, _ = choose_device(args.device)
     if path.is_file():
         return load_flow(path).to(device)
     torch.manual_seed(seed)
@@ -85,8 +93,7 @@ def trained(args: Args, size: int, seed: int, rooms: Rooms, goals: np.ndarray) -
     model.fit_scaler(torch.from_numpy(rooms.graph.features))
     worlds = [towards(rooms.graph, goals, device=device)]
     for draw in range(1, args.draws):
-        other = make_rooms(RoomsConfig(size, seed=seed, draw=draw)).graph
-        worlds.append(towards(other, np.arange(size), device=device))
+        worlds.append(towards(world(size, seed, draw).graph, np.arange(size), device=device))
     config = GFlowNetConfig(steps=args.steps, goals=args.goals, lr=args.lr, betas=args.betas, seed=seed)
     train(model.to(device), worlds, config, path.with_suffix(".partial"), path.stem)
     save_flow(path, model)
@@ -106,14 +113,16 @@ def main(args: Args) -> None:
     for size in args.sizes:
         cells: list[Cell] = []
         for seed in args.seeds:
-            rooms = make_rooms(RoomsConfig(size, seed=seed))
+            rooms = world(size, seed)
             goals, held = split(size, seed)
             model = trained(args, size, seed, rooms, goals).eval()
-            new = make_rooms(RoomsConfig(size, seed=seed, draw=NEW))
+            new = world(size, seed, NEW)
             untrained = NeuralFlow(model.config).eval()
             untrained.fit_scaler(torch.from_numpy(rooms.graph.features))
             cells.append(measure_cell(model, untrained, rooms, new, goals, held, seed))
-            rows = neural_rows(size, cells, f"{args.name}, K = {model.horizon}")
+            suffix = "" if args.hint == "distance" else f"_{args.hint}"
+            about = f"{size} landmarks, {SIDE[size] ** 2} rooms, K = {model.horizon}; {args.name}"
+            rows = neural_rows(f"{suffix}@{size}", cells, about)
             for row in rows:
                 console.print(
                     f"{row.name}: {row.value:.4f} ({row.low:.4f} – {row.high:.4f}) {row.floors} {row.ceilings}"

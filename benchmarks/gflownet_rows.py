@@ -12,6 +12,7 @@ from jepaflow.common.results import Row
 from jepaflow.subgoals.exact import Flows, solve
 from jepaflow.subgoals.flow_models import NeuralFlow, TableFlow
 from jepaflow.subgoals.gflownet import GFlowNetConfig, Loss, train
+from jepaflow.subgoals.graph import FAR
 from jepaflow.subgoals.rooms import Rooms, RoomsConfig, make_rooms
 from jepaflow.subgoals.routes import entropy, routes
 from jepaflow.subgoals.shortest import distances, k_shortest
@@ -103,10 +104,11 @@ def random_pairs(exact: Flows, count: int, rng: np.random.Generator) -> tuple[nd
 
 
 def far_pairs(rooms: Rooms, held: ndarray, horizon: int, rng: np.random.Generator) -> tuple[ndarray, ndarray]:
-    """Starts in the room opposite to a held-out goal's, and positions of goals."""
+    """Starts in the room opposite to a held-out goal's, at least half the greatest hops away, and positions of goals."""
     opposite = rooms.room.max() - rooms.room[held]
     hops = rooms.graph.hops(held)
-    column, start = np.nonzero((rooms.room == opposite[:, None]) & (hops <= horizon - 2))
+    far = (hops <= horizon - 2) & (hops > hops[hops < FAR].max() / 2)
+    column, start = np.nonzero((rooms.room == opposite[:, None]) & far)
     chosen = rng.permutation(len(start))[:PAIRS]
     return start[chosen], column[chosen]
 
@@ -141,7 +143,7 @@ def _routes(name: str, each: Sequence[Walks], room: ndarray) -> dict[str, ndarra
     }
 
 
-def neural_rows(size: int, cells: Sequence[Cell], about: str) -> list[Row]:
+def neural_rows(suffix: str, cells: Sequence[Cell], about: str) -> list[Row]:
     """Rows over all networks of a size; the interval resamples goals or pairs."""
     pooled = {name: np.concatenate([cell.figures[name] for cell in cells]) for name in cells[0].figures}
     rows = []
@@ -152,12 +154,12 @@ def neural_rows(size: int, cells: Sequence[Cell], about: str) -> list[Row]:
         ceilings = {"exact": beside.pop("exact")} if "exact" in beside else {}
         floors = {key: value for key, value in beside.items() if not key.startswith("beta")}
         low, high = bootstrap(values, lambda sample: float(sample.mean()))
-        note = f"{size} landmarks, four rooms; {about}; by seed: {', '.join(f'{c.figures[name].mean():.4f}' for c in cells)}"
+        note = f"{about}; by seed: {', '.join(f'{c.figures[name].mean():.4f}' for c in cells)}"
         if betas := [f"{key} {value:.4f}" for key, value in beside.items() if key.startswith("beta")]:
             note += f"; at {', '.join(betas)}"
         rows.append(
             Row(
-                f"gfn/{name}@{size}",
+                f"gfn/{name}{suffix}",
                 float(values.mean()),
                 low,
                 high,

@@ -3,7 +3,7 @@
 The edges left are an output, not an input: one pass through the network answers for 0 … K at once, which makes training
 K times as cheap. The log-flow is measured in "nats per typical edge", entropy of the reference walk plus beta times its mean
 cost; so it has a sane limit at beta = 0 and grows like beta x distance, as the exact one does. `hint` says what the network starts
-from: nothing, hops to the goal (the mask needs them anyway), or the cheapest distance; hints come from the graph as it
+from: nothing, hops to the goal (the mask needs them anyway), or what the best single way weighs; hints come from the graph as it
 is *now*, so that a blocked edge is seen without training.
 
 Legend: D features, P pairs of node and goal, N nodes, G goals, K1 = K + 1.

@@ -2,8 +2,10 @@
 
 Yen (1971) lists loopless paths by cost; near duplicates come first, which is why it is no source of *different* plans.
 
-Legend: G goals, N nodes.
+Legend: G goals, N nodes, E edges.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,12 +17,17 @@ from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.walks import Walks, walks_of
 
 
-def distances(graph: Graph, goals: Int[ndarray, " G"]) -> Float[ndarray, "G N"]:
-    """Lowest cost from every node to each goal, in model steps; infinity where there is no way."""
+def distances(
+    graph: Graph, goals: Int[ndarray, " G"], length: Float[ndarray, " E"] | None = None
+) -> Float[ndarray, "G N"]:
+    """Lowest cost from every node to each goal, in model steps (or in another positive `length` of the edges); infinity where
+    there is no way.
+    """
     graph.require_nodes("goal", goals)
     if not len(goals):
         return np.zeros((0, graph.nodes))
-    return np.asarray(dijkstra(graph.matrix.T.tocsr(), indices=goals))
+    matrix = graph.matrix if length is None else replace(graph, cost=length).matrix
+    return np.asarray(dijkstra(matrix.T.tocsr(), indices=goals))
 
 
 def shortest_walk(graph: Graph, start: int, goal: int) -> Walks:

@@ -19,7 +19,7 @@ from jepaflow.subgoals.graph import FAR, Graph
 from jepaflow.subgoals.shortest import distances
 
 Hint = Literal["none", "hops", "distance"]
-"""what is told about the way to a goal beside features: nothing, the fewest edges, the lowest cost"""
+"""what is told about the way to a goal beside features: nothing, the fewest edges, the best single way (its cost and chance)"""
 ODD = 8.0
 """nats from the usual at which surroundings are cut off; a dead end has no walks at all"""
 
@@ -39,6 +39,8 @@ class Towards:
     """`FAR` where there is no way"""
     distance: Float[Tensor, "G N"]
     """lowest cost to the goal, in model steps; 0 where there is no way"""
+    chance: Float[Tensor, "G N"]
+    """nats that the reference walk pays on the likeliest way at beta = 1; 0 where there is no way"""
     beta: Float[Tensor, " G"]
     detour: float
     """mean entropy of the reference walk at a node: what an edge costs in nats at beta = 0"""
@@ -73,7 +75,7 @@ class Towards:
             case "hops":
                 return -hops * (self.detour + self.beta[:, None] * self.typical)
             case "distance":
-                return -hops * self.detour - self.beta[:, None] * self.distance
+                return -self.chance - self.beta[:, None] * self.distance
 
     def surroundings(self, depth: int) -> tuple[Float[Tensor, "G N depth"], Float[Tensor, "G depth"]]:
         """How easily a node is left and a goal is entered: log of the weight of all walks of 1 … `depth` edges that begin at each
@@ -93,7 +95,8 @@ class Towards:
 
     def some(self, which: Int[Tensor, " g"], beta: Float[Tensor, " g"]) -> "Towards":
         """Choose goals by position, at inverse temperatures of their own."""
-        return replace(self, goals=self.goals[which], hops=self.hops[which], distance=self.distance[which], beta=beta)
+        chosen = {name: getattr(self, name)[which] for name in ("goals", "hops", "distance", "chance")}
+        return replace(self, beta=beta, **chosen)
 
 
 def towards(graph: Graph, goals: np.ndarray, beta: float = 1.0, device: str | torch.device = "cpu") -> Towards:
@@ -117,6 +120,8 @@ def towards(graph: Graph, goals: np.ndarray, beta: float = 1.0, device: str | to
         return tensor(np.where(exists, values[edge] if graph.edges else padding, padding), dtype)
 
     hops, distance = graph.hops(goals), distances(graph, goals)
+    chance = distances(graph, goals, graph.cost - graph.log_ref)
+    chance[hops < FAR] -= distance[hops < FAR]
     entropy = -(np.exp(graph.log_ref) * graph.log_ref).sum() / max(1, int((graph.degree > 0).sum()))
     return Towards(
         target=spread(graph.indices, 0.0, torch.int64),
@@ -126,6 +131,7 @@ def towards(graph: Graph, goals: np.ndarray, beta: float = 1.0, device: str | to
         goals=tensor(goals, torch.int64),
         hops=tensor(hops, torch.int64),
         distance=tensor(np.where(hops < FAR, distance, 0), torch.float32),
+        chance=tensor(np.where(hops < FAR, chance, 0), torch.float32),
         beta=torch.full((len(goals),), float(beta), device=device),
         detour=float(entropy),
         typical=float(graph.cost.mean()) if graph.edges else 1.0,
