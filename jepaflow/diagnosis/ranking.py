@@ -35,10 +35,15 @@ def direction(row: Row) -> Direction | None:
     return "lower" if LOWER.search(name) else "higher"
 
 
+def has_interval(row: Row) -> bool:
+    """Whether the bounds are an interval; where there is none they repeat the value, and the note says so."""
+    return row.low < row.high or "no interval" not in row.note
+
+
 def beats_floors(row: Row) -> bool | None:
-    """Whether the whole interval lies beyond every floor; None without a floor or a better side."""
+    """Whether the whole interval lies beyond every floor; None without an interval, a floor or a better side."""
     way = direction(row)
-    if way is None or not row.floors:
+    if way is None or not row.floors or not has_interval(row):
         return None
     return row.low > max(row.floors.values()) if way == "higher" else row.high < min(row.floors.values())
 
@@ -53,7 +58,7 @@ def best(rows: Sequence[Row | None]) -> int | None:
     if len(known) < 2:
         return None
     way = direction(known[0][1])
-    if way is None:
+    if way is None or not all(has_interval(row) for _, row in known):
         return None
     index, first = (max if way == "higher" else min)(known, key=lambda item: item[1].value)
     others = [row for other, row in known if other != index]

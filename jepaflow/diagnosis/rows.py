@@ -43,9 +43,9 @@ def _skill_rows(before: str, diagnoses: list[Diagnosis], pooled: Pooled, over: s
         ahead = f"{h} model steps ({h * step:.3g} s) ahead on held-out episodes; {over}"
         floors = {"copy_last": 0.0, "shuffled_actions": other.value}
         verdict = f". Verdict: {pooled.verdict.sentence}" if h == 1 else ""
-        note = f"1 - MSE/MSE(copy last), {ahead}; {_where(own)}{verdict}"
+        note = f"1 - MSE/MSE(copy last), {ahead}; {_where(own, seeds)}{verdict}"
         rows += as_row(f"{before}skill@{h}", own, "skill", note, floors, {"perfect": 1.0}, seeds)
-        note = f"future actions of another episode, {ahead}; {_where(other)}"
+        note = f"future actions of another episode, {ahead}; {_where(other, seeds)}"
         foreign += as_row(f"{before}skill_shuffled@{h}", other, "skill", note, {"copy_last": 0.0}, seeds=seeds)
     note = f"mean over horizons of skill minus skill with shuffled actions; {over}"
     rows += as_row(f"{before}skill_minus_shuffled", forecast.listening, "skill", note, {"deaf": 0.0}, seeds=seeds)
@@ -99,9 +99,10 @@ def _geometry_rows(before: str, diagnoses: list[Diagnosis], pooled: Pooled, over
 
 
 def _renamed(row: Row, before: str) -> Row:
-    """The row with another first word in its name."""
-    return replace(row, name=before + row.name.split("/", 1)[1])
+    """The row with another first word in its name; skill always has its floor, the last frame."""
+    floors = row.floors or ({"copy_last": 0.0} if "/skill" in row.name else {})
+    return replace(row, name=before + row.name.split("/", 1)[1], floors=floors)
 
 
-def _where(estimate: Estimate) -> str:
-    return f"{estimate.episodes} episodes a seed"
+def _where(estimate: Estimate, seeds: int) -> str:
+    return f"{estimate.episodes} held-out episodes" + (" a seed" if seeds > 1 else "")

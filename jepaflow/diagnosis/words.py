@@ -70,7 +70,21 @@ def label(name: str) -> str:
     stem, _, step = first.partition("@")
     said = LABELS.get(stem)
     if said is None:
-        words = [re.sub(r"ahead(\d+)", r"imagined \1 ahead", part.replace("_", " ")) for part in name.split("/")]
-        return " · ".join(words)
+        return _topic_label(name)
     said = said.format(step) if step else said.replace(", {} ahead", "")
     return ", ".join([said.replace("1 model steps", "1 model step"), *(part.replace("_", " ") for part in rest)])
+
+
+def _topic_label(name: str) -> str:
+    """The name of another command's row in words."""
+    words = [part.replace("_", " ") for part in name.split("/")]
+    if found := re.fullmatch(r"probes?/([^/]+)/(linear|mlp)/(?:ahead(\d+)/)?(\w+)", name):
+        target, kind, ahead, figure = found.groups()
+        said = f"{'MLP' if kind == 'mlp' else 'Linear'} probe of {target.replace('_', ' ')}"
+        return said + (f", imagined {ahead} ahead" if ahead else "") + f": {CAPITALS.get(figure, figure)}"
+    if len(words) > 1:
+        return f"{words[0].capitalize()}: {', '.join(CAPITALS.get(word, word) for word in words[1:])}"
+    return words[0].capitalize()
+
+
+CAPITALS = {"mse": "MSE", "auroc": "AUROC", "psnr": "PSNR", "psnr apart": "PSNR where frames differ", "ssim": "SSIM"}

@@ -57,6 +57,15 @@ def test_floors_are_beaten_by_the_whole_interval_or_not() -> None:
     )
 
 
+def test_where_there_is_no_interval_nothing_is_sure() -> None:
+    alone = Row(
+        "skill@50", 0.5, 0.5, 0.5, 9, floors={"copy_last": 0.0}, note="one episode; no interval: a single episode"
+    )
+    assert beats_floors(alone) is None and best([alone, row("skill@50", 0.1, 0.2)]) is None
+    perfect = Row("surprise/float/auroc", 1.0, 1.0, 1.0, 9, floors={"pixels": 0.5})
+    assert beats_floors(perfect) is True
+
+
 def test_names_without_their_run() -> None:
     assert own_name("so101/pick/probe/object/linear/r") == "probe/object/linear/r"
     assert own_name("decoder/psnr") == "decoder/psnr" and own_name("skill@1") == "skill@1"

@@ -192,4 +192,6 @@ def test_figures_in_words(value: float, said: str) -> None:
 def test_names_in_words() -> None:
     assert label("skill@3") == "Skill, 3 model steps ahead" and label("skill@1") == "Skill, 1 model step ahead"
     assert label("isometry_near/cube0") == "Latent distance follows the world's, near frames, cube0"
-    assert label("probe/gripper_velocity/linear/ahead5/r") == "probe · gripper velocity · linear · imagined 5 ahead · r"
+    assert label("probe/gripper_velocity/linear/ahead5/r") == "Linear probe of gripper velocity, imagined 5 ahead: r"
+    assert label("surprise/pass_through/auroc") == "Surprise: pass through, AUROC"
+    assert label("decoder/psnr_apart/phone") == "Decoder: PSNR where frames differ, phone"
