@@ -166,13 +166,28 @@ def walk_loss(
             return ((weight * parts).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-9)).mean()
 
 
-def batch_loss(model: FlowModel, goals: Towards, config: GFlowNetConfig, generator: torch.Generator) -> Tensor:
-    """Loss of one batch: walks are drawn from the policy as it is, and from the goals backwards."""
+def batch_loss(
+    model: FlowModel,
+    goals: Towards,
+    config: GFlowNetConfig,
+    generator: torch.Generator,
+    starts: Bool[Tensor, " N"] | None = None,
+) -> Tensor:
+    """Loss of one batch: walks are drawn from the policy as it is, and from the goals backwards.
+
+    Args:
+        model: log-flows of the goals.
+        goals: of this batch.
+        config: see there.
+        generator: source of chance.
+        starts: nodes that forward walks begin at; None = all.
+    """
     flow = model(goals)
     horizon = flow.shape[2] - 1
     with torch.no_grad():
         backward = 0 if config.loss == "vargrad" else round(config.backward * config.walks)
         reach = ((goals.hops > 0) & (goals.hops <= horizon)).to(flow.dtype)
+        reach = reach if starts is None else reach * starts
         groups = (config.walks - backward) // (config.group if config.loss == "vargrad" else 1)
         start = torch.multinomial(reach, groups, replacement=True, generator=generator)
         if config.loss == "vargrad":
@@ -189,6 +204,7 @@ def train(
     config: GFlowNetConfig,
     partial: Path | None = None,
     about: str = "",
+    starts: Bool[Tensor, " N"] | None = None,
 ) -> None:
     """Fit flows to all goals of all graphs given, in place.
 
@@ -198,6 +214,7 @@ def train(
         config: see there.
         partial: where an unfinished training is kept, and looked for.
         about: what the training is; one that was about something else is not continued.
+        starts: nodes that forward walks begin at; every goal must be reachable from one; None = all.
 
     Raises:
         JepaflowError: no goal can be reached from anywhere; or the training diverges.
@@ -215,6 +232,6 @@ def train(
         shape, device = (config.goals,), world.beta.device
         which = some[torch.randint(len(some), shape, generator=generator, device=device)]
         beta = (low + (high - low) * torch.rand(shape, generator=generator, device=device)).exp()
-        return batch_loss(model, world.some(which, beta), config, generator)
+        return batch_loss(model, world.some(which, beta), config, generator, starts)
 
     fit(model, loss, FitConfig(config.steps, config.lr, config.weight_decay, config.clip), "GFlowNet", partial, about)
