@@ -183,17 +183,17 @@ def _taught(x: Float[Tensor, "n F"], y: Int[Tensor, " n"], seed: int) -> tuple[T
     return first.weight.detach(), first.bias.detach(), last.weight.detach(), last.bias.detach()
 
 
-def scores(judge: Judge, episodes: Sequence[Imagined]) -> list[Float[np.ndarray, " T"]]:
+def scores(judge: Judge, episodes: Sequence[Imagined]) -> list[Float[np.ndarray, " _"]]:
     """Return each look's score."""
     return [judge.judge(one.z, one.forecasts)[0].numpy().astype(np.float64) for one in episodes]
 
 
-def maxima(each: Sequence[Float[np.ndarray, " T"]]) -> Float[np.ndarray, " E"]:
+def maxima(each: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " E"]:
     """Return each episode's largest score; scores that do not exist yet never are."""
     return np.array([np.nan_to_num(one, nan=-np.inf).max() for one in each])
 
 
-def threshold(calm: Sequence[Float[np.ndarray, " T"]], false_alarms: float) -> float:
+def threshold(calm: Sequence[Float[np.ndarray, " _"]], false_alarms: float) -> float:
     """Return the score that at most this share of calm episodes ever exceeds.
 
     Raises:

@@ -24,7 +24,7 @@ from jepaflow.planning.planner import Dynamics
 LATE = 30
 """Control steps after an event beyond which an alarm is no answer to it."""
 
-Scores = Sequence[Float[np.ndarray, " T"]]
+Scores = Sequence[Float[np.ndarray, " _"]]
 
 
 @dataclass(frozen=True)
