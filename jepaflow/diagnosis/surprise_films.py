@@ -5,10 +5,13 @@ restored, edited and driven on by the *recorded* actions. So what differs betwee
 Frames are one model step (K control steps) apart, as the model sees them. Episodes are the world's own mixture of
 behaviours, under seeds that no `collect` uses.
 
-Only what can be seen counts: a pair is judged from the first frame on in which the two films differ in at least
-`PIXELS` pixels; an edit without such a frame is dropped and counted. *Vanish* is judged from the first frame on in which
-the normal film shows the cube again. Reversed time winds the film back from the frame before the edit: the frames that
-follow, last one first, would begin with a jump and be judged as a teleport.
+Only what can be seen counts: a pair is judged from the first frame on in which the two films differ in at least `PIXELS`
+pixels; an edit without such a frame is dropped and counted. *Vanish* is judged from the first frame on in which the normal
+film shows the cube again, within the H frames that the model remembers. Two cameras hardly ever lose a cube together, so
+*mostly hidden* counts its outline in all of them.
+
+Reversed time winds the film back from the frame before the edit: the frames that follow, last one first, would begin with a
+jump and be judged as a teleport.
 """
 
 from __future__ import annotations
@@ -33,11 +36,10 @@ CHANGED = 20
 """Levels of 255 by which a pixel must differ to count."""
 PIXELS = 8
 """Pixels, over all cameras, that must differ at 64 px for an event to be seen (a third of a cube), and as much at other sizes."""
-HIDDEN, SHOWN = 0.4, 0.6
+HIDDEN, SHOWN = 0.45, 0.6
 """Share of the cube's outline up to which it is mostly hidden, and from which it is seen again."""
 REACH = 4
-"""Model steps within which an event must become visible; HIDING: for what was hidden when it vanished."""
-HIDING = 12
+"""Model steps within which an event must become visible."""
 TRIES = 3
 """Moments of an episode that are tried for one violation."""
 
@@ -174,8 +176,8 @@ class Stage:
         return able
 
     def _again(self, take: Take, edit: int) -> int | None:
-        """First frame after ``edit`` in which the normal film shows the cube again, a whole window before its end."""
-        last = min(edit + HIDING, len(take.film) - self.window)
+        """First frame after ``edit`` in which the normal film shows the cube again, while the model may remember it."""
+        last = min(edit + self.history, len(take.film) - self.window)
         return next((frame for frame in range(edit + 1, last + 1) if take.shares[frame] >= SHOWN), None)
 
     def _edited(self, take: Take, kind: str, edit: int, rng: np.random.Generator) -> Violation | None:
