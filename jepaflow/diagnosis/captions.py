@@ -27,11 +27,12 @@ def normality_time(found: NormalityOverTime) -> str:
 
 def isometry(found: Isometry) -> str:
     """Near and all pairs, beside the best floor."""
-    near, every = found.get("near"), found.get("all")
+    near, every, order = found.get("near"), found.get("all"), found.get("order")
     return (
         f"Spearman's correlation of latent distance and distance of the {found.words}: {_beside(near)} among near frames of different "
-        f"episodes, {_beside(every)} among all pairs. 1: distances in the latent are ordered as in the world, and a planner "
-        "can trust them; what lies no higher than the floors (pixels, an untrained encoder, time) is no merit of the training."
+        f"episodes, {_beside(every)} among all pairs, and {_beside(order)} when each frame's nearest are ordered by themselves, which "
+        "is what a planner asks that compares candidates with one goal. 1: ordered as in the world; what lies no higher than the "
+        "floors (pixels, an untrained encoder, time) is no merit of the training."
     )
 
 

@@ -17,7 +17,12 @@ from jepaflow.diagnosis.neighbours import Example, Neighbours
 from jepaflow.diagnosis.normality_time import NormalityOverTime
 from jepaflow.diagnosis.panels import Colouring, Panels
 
-PAIR_WORDS = {"near": "near, other episodes", "near_within": "near, same episode", "all": "all pairs"}
+PAIR_WORDS = {
+    "near": "near, other episodes",
+    "order": "order of each frame's nearest",
+    "near_within": "near, same episode",
+    "all": "all pairs",
+}
 FLOORS = {"pixels": (OTHER, "s"), "untrained": (THIRD, "D"), "time": (MUTED, "v")}
 FLOOR_WORDS = {"pixels": "pixels, 16 px", "untrained": "untrained encoder", "time": "difference in time"}
 

@@ -10,6 +10,9 @@ Design decisions:
 - Nearness is by the state, never by the latent, which would choose the pairs that flatter it.
 - The bootstrap draws episodes and weights every pair by how often both of its episodes were drawn; ranks are taken anew in
   every resample (`weighted_spearman`). Pairs of two copies of one episode are left out: their distances are zero by copying.
+- *Order* asks the same of each frame by itself: does the latent order its nearest as the state does? A mean over frames, it does
+  not care how densely episodes fill a place, while pooled near pairs do: whatever tells dense places from sparse ones, pixels
+  above all, orders them well. It is what a planner needs that compares candidates with one goal.
 - Floors on the same pairs: distance of down-sampled pixels, of an untrained encoder, and difference in time. A latent that only
   knows the time in the episode orders near pairs of its own episode well.
 """
@@ -20,16 +23,18 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
+from scipy.stats import rankdata
 
 from jepaflow.common.results import Row
 from jepaflow.diagnosis.as_row import as_row
 from jepaflow.diagnosis.frames import Frames
-from jepaflow.diagnosis.resample import Estimate, draw_weights, percentiles
+from jepaflow.diagnosis.resample import Estimate, draw_weights, episode_means, percentiles
 
 NEIGHBOURS = 10
 PAIRS = 20_000
 PAIR_KINDS = {
     "near": f"each frame with its {NEIGHBOURS} nearest in the state among other episodes",
+    "order": f"of each frame with its {NEIGHBOURS} nearest in the state among other episodes, mean over frames",
     "near_within": f"each frame with its {NEIGHBOURS} nearest in the state in its own episode",
     "all": f"up to {PAIRS:,} random pairs of frames",
 }
@@ -41,7 +46,7 @@ class Agreement:
 
     Attributes:
         what: the thing whose place is meant; "" for all together.
-        pairs: ``near``, ``near_within`` or ``all``.
+        pairs: ``near``, ``order``, ``near_within`` or ``all``.
         estimate: Spearman's correlation; NaN where one of both does not vary.
         floors: the same of other distances: ``pixels``, ``untrained``, ``time``.
     """
@@ -105,6 +110,7 @@ def measure_isometry(frames: Frames, draws: int = 500, seed: int = 0) -> Isometr
         if not what:
             sets["near_within"] = near_pairs(state, frames.episode, NEIGHBOURS, within=True)
         found += [_agreement(frames, what, kind, state, pairs, weights) for kind, pairs in sets.items()]
+        found.append(_order(frames, what, state, draws, seed))
     apart = distances(frames.z, random)
     middle = float(np.median(apart)) or 1.0
     return Isometry(tuple(found), told.words, told.unit, distances(told.together, random), apart / middle)
@@ -131,6 +137,35 @@ def _agreement(
     floors["time"] = spearman(truth, np.abs(frames.step[first] - frames.step[second]).astype(np.float64))
     episodes = len(np.unique(frames.episode[pairs]))
     return Agreement(what, kind, Estimate(spearman(truth, own), low, high, len(pairs), episodes), floors)
+
+
+def _order(frames: Frames, what: str, state: Float[ndarray, "n q"], draws: int, seed: int) -> Agreement:
+    """Mean over frames of the rank correlation among the nearest of other episodes."""
+    gaps = all_distances(state)
+    gaps[frames.episode[:, None] == frames.episode[None]] = np.inf
+    k = min(NEIGHBOURS, int(np.isfinite(gaps).sum(1).min()))
+    nearest = np.argsort(gaps, axis=1, kind="stable")[:, :k]
+    frame = np.arange(len(state))[:, None]
+    truth = gaps[frame, nearest]
+    own = rank_correlations(truth, all_distances(frames.z)[frame, nearest])
+    others = {name: all_distances(x)[frame, nearest] for name, x in frames.representations().items()}
+    others["time"] = np.abs(frames.step[frame] - frames.step[nearest]).astype(np.float64)
+    floors = {}
+    for name, x in others.items():
+        each = rank_correlations(truth, x)
+        floors[name] = float(np.nanmean(each)) if np.isfinite(each).any() else float("nan")
+    return Agreement(what, "order", episode_means(own[:, None], frames.episode, draws, seed)[0], floors)
+
+
+def rank_correlations(a: Float[ndarray, "n k"], b: Float[ndarray, "n k"]) -> Float[ndarray, " n"]:
+    """Spearman's correlation of each row; NaN where one of both is constant or has fewer than three numbers."""
+    if a.shape[1] < 3:
+        return np.full(len(a), np.nan)
+    x, y = (rankdata(values, axis=1) for values in (a, b))
+    x, y = x - x.mean(1, keepdims=True), y - y.mean(1, keepdims=True)
+    scale = np.sqrt((x**2).sum(1) * (y**2).sum(1))
+    found: ndarray = np.divide((x * y).sum(1), scale, out=np.full(len(a), np.nan), where=scale > 0)
+    return found
 
 
 def distances(x: Float[ndarray, "n d"], pairs: Int[ndarray, "P 2"]) -> Float[ndarray, " P"]:

@@ -15,6 +15,7 @@ from jepaflow.diagnosis.isometry import (
     measure_isometry,
     near_pairs,
     random_pairs,
+    rank_correlations,
     spearman,
     weighted_spearman,
 )
@@ -48,13 +49,13 @@ def test_a_rotated_and_scaled_state_is_isometric_and_noise_is_not() -> None:
     noise = [np.random.default_rng(e).normal(size=(40, 8)) for e in range(6)]
     found = measure_isometry(frames_of([5 * s @ q for s in state], {"tcp": state}, noise), draws=50)
     assert found is not None
-    assert {(a.what, a.pairs) for a in found.of} == {("", "near"), ("", "near_within"), ("", "all")}
+    assert {(a.what, a.pairs) for a in found.of} == {("", "near"), ("", "order"), ("", "near_within"), ("", "all")}
     for one in found.of:
         assert one.estimate.value == pytest.approx(1) and one.estimate.low == pytest.approx(1)
         assert abs(one.floors["pixels"]) < 0.25
     assert found.get("all").floors["time"] < 0.9
     rows = found.rows("toy")
-    assert [r.name for r in rows] == ["toy/isometry_near", "toy/isometry_all", "toy/isometry_near_within"]
+    assert [r.name.removeprefix("toy/isometry_") for r in rows] == ["near", "all", "near_within", "order"]
     assert rows[0].floors.keys() == {"pixels", "time"}
 
 
@@ -94,6 +95,26 @@ def test_single_frames_an_episode_have_no_pair_within() -> None:
     found = measure_isometry(frames_of(state, {"a": state}), draws=10)
     assert found is not None
     assert found.get("near_within").estimate.n == 0 and found.get("near").estimate.value == pytest.approx(1)
+
+
+def test_order_does_not_care_how_dense_a_place_is() -> None:
+    """Two places, one ten times as dense: knowing which one orders pooled near pairs, and no frame's own nearest."""
+    rng = np.random.default_rng(0)
+    scale = np.repeat([0.1, 1.0], 20)[:, None]
+    state = [scale * rng.normal(size=(40, 2)) + 50 * scale for _ in range(6)]
+    z = [scale * rng.normal(size=(40, 8)) for _ in range(6)]
+    found = measure_isometry(frames_of(z, {"a": state}), draws=50)
+    assert found is not None
+    assert found.get("near").estimate.value > 0.6 and abs(found.get("order").estimate.value) < 0.1
+
+
+def test_row_correlations_are_scipys() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 5, (20, 7)).astype(np.float64), rng.normal(size=(20, 7))
+    wanted = [spearmanr(x, y).statistic for x, y in zip(a, b)]
+    np.testing.assert_allclose(rank_correlations(a, b), wanted, atol=1e-12)
+    assert np.isnan(rank_correlations(np.ones((1, 4)), b[:1, :4])).all()
+    assert np.isnan(rank_correlations(a[:, :2], b[:, :2])).all()
 
 
 def test_near_pairs_are_the_brute_force_ones() -> None:
