@@ -1,7 +1,8 @@
 """`python -m benchmarks.gflownet_exact`: is the GFlowNet's distribution over walks the right one?
 
 On landmark graphs of 4, 9 and 16 rooms (no simulator) every figure is exact: the soft dynamic programme is the oracle. A network is
-trained on most goals of a graph and judged on those, on goals held out, and on another landmark set of the same rooms.
+trained on most goals of a graph and judged on those, on goals held out, with a twentieth of the edges gone, and on another
+landmark set of the same rooms.
 `--hint` says what the network is told of the graph as it is (rows of other hints than `distance` carry its name); `--draws` adds
 further landmark sets to the training. Networks are kept in `--runs`; run again, it goes on.
 """

@@ -12,7 +12,7 @@ from jepaflow.common.results import Row
 from jepaflow.subgoals.exact import Flows, solve
 from jepaflow.subgoals.flow_models import NeuralFlow, TableFlow
 from jepaflow.subgoals.gflownet import GFlowNetConfig, Loss, train
-from jepaflow.subgoals.graph import FAR
+from jepaflow.subgoals.graph import FAR, Graph
 from jepaflow.subgoals.rooms import Rooms, RoomsConfig, make_rooms
 from jepaflow.subgoals.routes import entropy, routes
 from jepaflow.subgoals.shortest import distances, k_shortest
@@ -22,12 +22,16 @@ from jepaflow.subgoals.walks import Walks
 
 BETA = 1.0
 OTHER_BETAS = (0.5, 2.0)
+DIVERSE = 1.25
+"""beta at which routes are counted: the oracle's plans then cost less than 1.15 of the optimum"""
 SAMPLES = 100
 """plans of a pair whose routes are counted"""
 MANY = 256
 """walks that estimate log Z of a pair"""
 PAIRS = 40
 """pairs of a far start and a held-out goal"""
+BLOCKED = 0.05
+"""share of the edges that are taken away"""
 LOSSES: tuple[Loss, ...] = ("db", "tb", "subtb", "vargrad")
 
 
@@ -73,7 +77,13 @@ def measure_cell(
     """All figures of one network."""
     graph, rng = rooms.graph, np.random.default_rng(seed)
     figures: dict[str, ndarray] = {}
-    for which, world, of in (("train", graph, goals), ("heldout", graph, held), ("new_landmarks", new.graph, held)):
+    worlds = {
+        "train": (graph, goals),
+        "heldout": (graph, held),
+        "blocked": (blocked(graph, rng), goals),
+        "new_landmarks": (new.graph, held),
+    }
+    for which, (world, of) in worlds.items():
         exact = solve(world, of, model.horizon, BETA)
         ours = learned(model, world, of, BETA)
         compared, hint = agree(ours, exact), agree(learned(untrained.cpu(), world, of, BETA), exact)
@@ -94,6 +104,13 @@ def measure_cell(
             other = agree(learned(model, world, of, beta), solve(world, of, model.horizon, beta))
             figures[f"kl_{which}/beta {beta:g}"] = by_goal(other.kl)
     return Cell({**figures, **diversity(model, rooms, held, rng)})
+
+
+def blocked(graph: Graph, rng: np.random.Generator) -> Graph:
+    """The graph without some of its edges: what is left after failures, without training again."""
+    count = round(BLOCKED * graph.edges)
+    lost = np.sort(rng.permutation(graph.edges)[:count])
+    return graph.without(list(zip(graph.source[lost].tolist(), graph.indices[lost].tolist(), strict=True)))
 
 
 def random_pairs(exact: Flows, count: int, rng: np.random.Generator) -> tuple[ndarray, ndarray]:
@@ -118,9 +135,9 @@ def diversity(model: NeuralFlow, rooms: Rooms, held: ndarray, rng: np.random.Gen
     graph = rooms.graph
     start, column = far_pairs(rooms, held, model.horizon, rng)
     best = distances(graph, held)[column, start]
-    exact = solve(graph, held, model.horizon, BETA)
+    exact = solve(graph, held, model.horizon, DIVERSE)
     makers = {
-        "": learned(model, graph, held, BETA),
+        "": learned(model, graph, held, DIVERSE),
         "/exact": exact,
         "/reference walk": solve(graph, held, model.horizon, 0.0),
     }
@@ -155,6 +172,8 @@ def neural_rows(suffix: str, cells: Sequence[Cell], about: str) -> list[Row]:
         floors = {key: value for key, value in beside.items() if not key.startswith("beta")}
         low, high = bootstrap(values, lambda sample: float(sample.mean()))
         note = f"{about}; by seed: {', '.join(f'{c.figures[name].mean():.4f}' for c in cells)}"
+        if name.startswith(("cost", "route")):
+            note += f"; beta {DIVERSE:g}, {SAMPLES} plans to a held-out goal in the opposite room, {PAIRS} pairs a seed"
         if betas := [f"{key} {value:.4f}" for key, value in beside.items() if key.startswith("beta")]:
             note += f"; at {', '.join(betas)}"
         rows.append(

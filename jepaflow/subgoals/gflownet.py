@@ -108,20 +108,18 @@ def forward_walks(
 
 def backward_walks(goals: Towards, count: int, horizon: int, generator: torch.Generator) -> Int[Tensor, "G W K1"]:
     """Walk backwards from the goals, uniformly, for 1 … K edges; the result reads forwards. Lonely goals give empty rows."""
-    n, g = goals.nodes, len(goals.goals)
-    into = torch.zeros(n, n, device=goals.target.device)
-    source, slot = torch.nonzero(goals.log_ref.isfinite(), as_tuple=True)
-    into[goals.target[source, slot], source] = 1.0
-    length = torch.randint(1, horizon + 1, (g, count), generator=generator, device=into.device)
-    here = goals.goals[:, None].expand(g, count)
+    shape, device = (len(goals.goals), count), goals.goals.device
+    length = torch.randint(1, horizon + 1, shape, generator=generator, device=device)
+    here = goals.goals[:, None].expand(shape)
     backwards = [here]
     for step in range(horizon):
-        chance = into[here.clamp_min(0)]
-        chance.scatter_(2, goals.goals[:, None, None].expand(g, count, 1), 0.0)
+        before = goals.before[here.clamp_min(0)]
+        # The goal is met once only: no walk passes it on the way.
+        chance = ((before >= 0) & (before != goals.goals[:, None, None])).to(goals.cost.dtype)
         going = (here >= 0) & (step < length) & (chance.sum(2) > 0)
         chance[~going] = 1.0
-        pick = torch.multinomial(chance.flatten(0, 1), 1, generator=generator).view(g, count)
-        here = torch.where(going, pick, -1)
+        pick = torch.multinomial(chance.flatten(0, 1), 1, generator=generator).view(*shape, 1)
+        here = torch.where(going, before.gather(2, pick).squeeze(2), -1)
         backwards.append(here)
     walks = torch.stack(backwards, 2).flip(2)
     # Left-align: walks of L edges now have their K - L places of padding in front.

@@ -3,7 +3,7 @@
 The hop-distance mask lives here: with `left` edges left only nodes within that many hops of the goal are open, so every
 walk of the policy arrives, trained or not.
 
-Legend: N nodes, M widest degree, G goals, K1 = K + 1 numbers of edges left (0 … K).
+Legend: N nodes, M widest degree, I most edges into a node, G goals, K1 = K + 1 numbers of edges left (0 … K).
 """
 
 from dataclasses import dataclass, replace
@@ -33,6 +33,8 @@ class Towards:
     log_ref: Float[Tensor, "N M"]
     """of the reference walk; -inf in the padding"""
     cost: Float[Tensor, "N M"]
+    before: Int[Tensor, "N I"]
+    """nodes from which an edge leads here, padded with -1"""
     features: Float[Tensor, "N D"]
     goals: Int[Tensor, " G"]
     hops: Int[Tensor, "G N"]
@@ -127,6 +129,7 @@ def towards(graph: Graph, goals: np.ndarray, beta: float = 1.0, device: str | to
         target=spread(graph.indices, 0.0, torch.int64),
         log_ref=spread(graph.log_ref, -np.inf),
         cost=spread(graph.cost, 0.0),
+        before=tensor(_before(graph), torch.int64),
         features=tensor(graph.features, torch.float32),
         goals=tensor(goals, torch.int64),
         hops=tensor(hops, torch.int64),
@@ -136,3 +139,12 @@ def towards(graph: Graph, goals: np.ndarray, beta: float = 1.0, device: str | to
         detour=float(entropy),
         typical=float(graph.cost.mean()) if graph.edges else 1.0,
     )
+
+
+def _before(graph: Graph) -> Int[np.ndarray, "N I"]:
+    """Sources of the edges into each node, padded with -1."""
+    counts = np.bincount(graph.indices, minlength=graph.nodes)
+    slot = np.arange(max(1, int(counts.max(initial=0))))
+    before = np.full((graph.nodes, len(slot)), -1, np.int64)
+    before[slot < counts[:, None]] = graph.source[np.argsort(graph.indices, kind="stable")]
+    return before
