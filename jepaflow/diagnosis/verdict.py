@@ -16,8 +16,9 @@ seeds) lies above 0:
 - **sighted**: surely positive at every ``h = 1 … 10``, *and* listening, however far beyond it was asked to look.
 
 The first that holds, in this order, is the verdict. Rank and spread have no interval test: collapse is a state and not
-a matter of degree (sound models have a spread of 0.5 to 1.2, collapsed ones below 0.002), and the values are far from
-their limits on either side in practice.
+a matter of degree, and the values lie far from their limits in practice: in a sweep of λ on the square of the tests the
+spread is 0.0001 to 0.0007 up to λ = 0.001 (rank 12, skill 0.3 to 0.4, deaf) and 0.28 or more from λ = 0.005 on (there
+with rank 1.1); models of real and simulated arms have 0.95 to 0.97.
 """
 
 import math
