@@ -1,13 +1,13 @@
 """G0: are true future frames good sub-goals? If not, System 1 must be mended before anything proposes sub-goals.
 
-    python -m benchmarks.oracle_subgoals runs/maze --protocol maze_far [--every 2 3 5] [--json results/system2.json]
+    python -m benchmarks.oracle_subgoals runs/maze --protocol maze_far [--every 1 2 3] [--json results/system2.json]
 
-The demonstration of each trial is replayed in the simulator and its frame every m blocks is encoded. System 1 (the
-inverse-dynamics head, as `evaluate --solver.kind proposal --proposals inverse` runs it) walks these frames in order: the
-next one when the distance head says that this one is a block away or less, or after three times the blocks that the
-demonstration took. Beside it the same System 1 with the goal's frame alone (flat), on the same trials and budget.
+The demonstration of each trial is replayed in the simulator and its frame every m blocks is encoded. System 1
+(`subgoals.walker`) aims at the farthest of these frames that reachability says is near. Beside it, on the same trials and
+budget, the goal's frame alone: by the same System 1 (``flat``), and as `evaluate --solver.kind proposal --proposals
+inverse` runs the head (``flat_evaluate``).
 
-Rows: ``far/<protocol>/flat``, ``far/<protocol>/oracle_<m>``, and ``..._end``.
+Rows: ``far/<protocol>/flat``, ``flat_evaluate``, ``oracle_<m>``, and ``..._end``.
 """
 
 from __future__ import annotations
@@ -29,21 +29,17 @@ from jepaflow.common.results import Row, write_results
 from jepaflow.evaluation.closed_loop import floors_and_ceiling, views_of, world_of
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.outcome import Outcome
-from jepaflow.evaluation.planner import PlannerConfig, make_controller
+from jepaflow.evaluation.planner import PlannerConfig, make_controller, run_space
 from jepaflow.evaluation.run import PlannerPolicy, run_trials
 from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.config import ControllerConfig, SolverConfig
 from jepaflow.planning.controller import Controller
 from jepaflow.planning.goal import Goal
 from jepaflow.sims.registry import World, WorldEntry
+from jepaflow.subgoals.reachability import Reachability
+from jepaflow.subgoals.walker import Aim, system_1
 from jepaflow.training.checkpoint import Run, load_run
 from jepaflow.training.heads import load_heads
-from jepaflow.worldmodel.distance import TemporalDistance
-
-ARRIVED = 1.0
-"""model steps to a sub-goal at which the next one is due"""
-PATIENCE = 3
-"""times the demonstration's blocks between two sub-goals, after which the next one is due anyway"""
 
 
 @dataclass(frozen=True)
@@ -53,53 +49,37 @@ class Args:
     run: Annotated[Path, tyro.conf.Positional]
     """run with heads"""
     protocol: str = "maze_far"
-    every: tuple[int, ...] = (2, 3, 5)
+    every: tuple[int, ...] = (1, 2, 3)
     """m: blocks between two sub-goals"""
     trials: int = 210
     json: Path | None = None
 
 
 class FramesPolicy:
-    """Walks given latents, one after the other.
+    """Walks given latents.
 
     Args:
         policy: shows the worlds to the controller.
         controller: System 1.
-        distance: says when a sub-goal is reached.
+        reach: says what is near.
         frames: sub-goals (E, S, D), the last is the goal.
-        patience: blocks after which the next is due.
     """
 
-    def __init__(
-        self, policy: PlannerPolicy, controller: Controller, distance: TemporalDistance, frames: Tensor, patience: int
-    ) -> None:
-        self.policy, self.controller, self.distance = policy, controller, distance
-        self.frames, self.patience = frames, patience
+    def __init__(self, policy: PlannerPolicy, controller: Controller, reach: Reachability, frames: Tensor) -> None:
+        self.policy, self.controller, self.reach, self.frames = policy, controller, reach, frames
 
     def begin(self, worlds: Sequence[World], goals: np.ndarray) -> None:
         """Start at the first sub-goal."""
-        self.at = torch.zeros(len(worlds), dtype=torch.long)
-        self.waited = torch.zeros(len(worlds), dtype=torch.long)
+        self.aim = Aim(self.reach, self.frames)
         self.last = np.stack([world.still_action() for world in worlds])
-        self.block = self.controller.model.config.block
 
-    @torch.no_grad()
     def act(self, step: int, worlds: Sequence[World]) -> np.ndarray:
-        """Aim at the sub-goal that is due; once a block."""
+        """Aim anew once a block."""
         seen = None
-        if step % self.block == 0:
+        if step % self.controller.model.config.block == 0:
             seen = [world.observation() for world in worlds]
-            z = torch.from_numpy(self.policy.look(worlds)[2])
-            every = torch.arange(len(worlds))
-            for _ in range(self.frames.shape[1]):
-                due = (self.distance(z, self.frames[every, self.at]) <= ARRIVED) | (self.waited >= self.patience)
-                due &= self.at < self.frames.shape[1] - 1
-                if not due.any():
-                    break
-                self.at += due
-                self.waited[due] = 0
-            self.waited += 1
-            self.controller.reset(Goal(self.frames[every, self.at][:, None]), start_action=self.last)
+            aimed = self.aim.look(torch.from_numpy(self.policy.look(worlds)[2]))
+            self.controller.reset(Goal(aimed[:, None]), start_action=self.last)
         self.last = self.policy.decide(seen)
         return self.last
 
@@ -120,8 +100,8 @@ def demonstrations(run: Run, entry: WorldEntry, controller: Controller, trials: 
     return torch.stack(found, 1)
 
 
-def system_1(run: Run, world: World) -> Controller:
-    """Return the inverse-dynamics head as a controller."""
+def as_evaluated(run: Run, world: World) -> Controller:
+    """Return the inverse-dynamics head as `evaluate` runs it."""
     solver = SolverConfig(kind="proposal", parameters="full", horizon=1)
     return make_controller(run, world, PlannerConfig(control=ControllerConfig(solver=solver), proposals=("inverse",)))
 
@@ -166,12 +146,18 @@ def main(args: Args) -> None:
             )
 
     world = entry.make(size)
-    controller, views = system_1(run, world), views_of(run, world)
-    judge("flat", PlannerPolicy(entry, size, controller, views), "the goal's frame alone")
+    heads, views = load_heads(run.path), views_of(run, world)
+    reach = Reachability(heads.distance)
+    controller = system_1(run.model, run_space(run, world, PlannerConfig().rate), heads, reach)
+    judge(
+        "flat_evaluate",
+        PlannerPolicy(entry, size, as_evaluated(run, world), views),
+        "the goal's frame alone, as evaluate",
+    )
+    policy = PlannerPolicy(entry, size, controller, views)
+    judge("flat", policy, "the goal's frame alone")
     for every in args.every:
-        frames = demonstrations(run, entry, controller, trials, every)
-        policy = PlannerPolicy(entry, size, controller, views)
-        walker = FramesPolicy(policy, controller, load_heads(run.path).distance, frames, PATIENCE * every)
+        walker = FramesPolicy(policy, controller, reach, demonstrations(run, entry, controller, trials, every))
         judge(f"oracle_{every}", walker, f"true future frames every {every} blocks as sub-goals")
 
 

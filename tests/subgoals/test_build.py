@@ -15,7 +15,7 @@ from jepaflow.worldmodel.distance import DistanceConfig, TemporalDistance
 
 from .test_landmarks import latents_of
 
-PLAIN = BuildConfig(within=3, data_count=0, least_steps=0.0)
+PLAIN = BuildConfig(within=3, tau=0.5, data_count=0, least_steps=0.0)
 
 
 class Wall(Reachability):
@@ -69,7 +69,7 @@ def test_no_edge_goes_through_the_wall_and_every_place_is_reached(tmp_path) -> N
 def test_fewer_neighbours_are_the_cheapest(tmp_path) -> None:
     latents, marks = plane(tmp_path)
     full, _ = build_graph(marks, Wall(), latents, 1, PLAIN)
-    few, _ = build_graph(marks, Wall(), latents, 1, BuildConfig(data_count=0, least_steps=0.0, neighbours=4))
+    few, _ = build_graph(marks, Wall(), latents, 1, BuildConfig(tau=0.5, data_count=0, least_steps=0.0, neighbours=4))
     assert few.degree.max() == 4
     for node in range(0, 60, 7):
         own, all_ = (np.sort(g.cost[g.source == node]) for g in (few, full))

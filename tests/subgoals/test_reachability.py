@@ -40,10 +40,17 @@ def test_bulk_answers_are_the_heads_own(head: TemporalDistance) -> None:
     assert Reachability(head).log_probabilities(a, b, i[:0], j[:0]).shape == (0, 9)
 
 
-def test_expected_steps_are_those_of_an_edge_that_works(head: TemporalDistance) -> None:
-    log_p = torch.log(torch.tensor([[0.1, 0.2, 0.3, 0.4, 0, 0, 0, 0, 0], [0, 0.05, 0, 0, 0, 0, 0, 0, 0.95]]) + 1e-30)
-    steps = Reachability(head).steps(log_p, 3)
-    assert steps == pytest.approx([0.2 + 0.6 + 1.2, 1.0], abs=1e-5)
+def test_steps_are_a_quantile_linear_between_bins(head: TemporalDistance) -> None:
+    p = torch.tensor(
+        [[0.1, 0.4, 0.5, 0, 0, 0, 0, 0, 0], [0.6, 0, 0, 0, 0, 0, 0, 0, 0.4], [0, 0, 0, 0, 0, 0, 0, 0, 1.0]]
+    )
+    steps = Reachability(head).steps(torch.log(p + 1e-30), 0.3)
+    assert steps == pytest.approx([0.5, 0.0, 7.3], abs=1e-5)
+    a, b = torch.randn(2, 1, 6), torch.randn(1, 3, 6)
+    own = Reachability(head).between(a, b)
+    assert own.shape == (2, 3)
+    log_p = head.logits(a[1, 0], b[0, 2]).log_softmax(-1).detach()
+    assert own[1, 2].item() == pytest.approx(float(Reachability(head).steps(log_p[None])[0]), abs=1e-4)
 
 
 @pytest.mark.parametrize("h", [0, 8, 20])
