@@ -104,7 +104,9 @@ def _together(args: Args, diagnoses: list[Diagnosis], topics: list[tuple[Topic, 
     if len(diagnoses) > 1:
         console.print(_table(pooled.forecast, f"{len(diagnoses)} seeds together"))
         console.print(f"[bold]{pooled.verdict.sentence}[/bold]")
-    return result_rows(args.name or args.runs[0].resolve().name, diagnoses, pooled)
+    name = args.name or args.runs[0].resolve().name
+    others = [row for topic in topics[0] for row in topic.rows] if len(diagnoses) == 1 else []
+    return result_rows(name, diagnoses, pooled) + prefixed([name], [others])
 
 
 def _probes(args: Args, folder: Path) -> dict[str, str]:

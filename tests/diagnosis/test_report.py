@@ -117,7 +117,9 @@ def test_what_other_commands_measured_is_in_it_and_what_nobody_did_is_named(run_
     write_results(folder / "probes.json", "jepaflow probe RUN --episodes 3", rows)
     (folder / "probes.png").write_bytes(b"\x89PNG not drawn")
     write_json(run_folder / "decoder.json", {"rows": [vars(topic_row("decoder/psnr", 20.0, 25.0))]})
-    run(Args((run_folder,), skip=QUICK, draws=50))
+    run(Args((run_folder,), skip=QUICK, draws=50, json=run_folder / "all.json"))
+    every = {row["name"] for row in json.loads((run_folder / "all.json").read_text())["rows"]}
+    assert {"a/skill@1", "a/probe/object/linear/r", "a/decoder/psnr"} <= every
     html, page = read(folder / "report.html")
     assert "jepaflow probe RUN --episodes 3" in page.words and "iVBORyBub3QgZHJhd24=" in html
     figures = json.loads((folder / "metrics.json").read_text())

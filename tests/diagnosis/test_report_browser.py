@@ -12,6 +12,7 @@ from diagnosis_worlds import write_store
 
 from jepaflow.cli.diagnose import Args, run
 
+PUBLISHED = Path(__file__).parents[2] / "docs" / "reports"
 BROWSER = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine (apt-get install chromium)")
 
@@ -46,6 +47,13 @@ def test_a_report_opens_in_silence_and_alone(browser: Browser, folder: Path, pag
     letters = browser.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
     brightness = [sum(int(part) for part in c[4:-1].split(",")) for c in (ground, letters)]
     assert (brightness[0] < 200 < 500 < brightness[1]) if dark else (brightness[1] < 200 < 500 < brightness[0])
+
+
+@pytest.mark.parametrize("page", sorted(PUBLISHED.glob("*.html")), ids=lambda page: page.name)
+def test_published_reports_are_small_and_open_in_silence_and_alone(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    assert browser.complaints() == [] and browser.requests() == []
+    assert page.stat().st_size <= 5_000_000
 
 
 def test_the_browser_of_these_tests_does_see_what_is_wrong(browser: Browser, tmp_path: Path) -> None:
