@@ -102,6 +102,15 @@ def trained(args: Args, size: int, seed: int, rooms: Rooms, goals: np.ndarray) -
     return model
 
 
+def hint_alone(model: NeuralFlow, rooms: Rooms) -> NeuralFlow:
+    """The same network before it has learned anything: the policy that the hint alone makes."""
+    alone = NeuralFlow(model.config)
+    alone.fit_scaler(torch.from_numpy(rooms.graph.features))
+    for parameter in alone.parameters():
+        torch.nn.init.zeros_(parameter)
+    return alone.eval()
+
+
 def main(args: Args) -> None:
     """Train and judge, size by size; rows are written as soon as a size is done."""
     torch.set_num_threads(1)
@@ -118,9 +127,7 @@ def main(args: Args) -> None:
             goals, held = split(size, seed)
             model = trained(args, size, seed, rooms, goals).eval()
             new = world(size, seed, NEW)
-            untrained = NeuralFlow(model.config).eval()
-            untrained.fit_scaler(torch.from_numpy(rooms.graph.features))
-            cells.append(measure_cell(model, untrained, rooms, new, goals, held, seed))
+            cells.append(measure_cell(model, hint_alone(model, rooms), rooms, new, goals, held, seed))
             suffix = "" if args.hint == "distance" else f"_{args.hint}"
             about = f"{size} landmarks, {SIDE[size] ** 2} rooms, K = {model.horizon}; {args.name}"
             rows = neural_rows(f"{suffix}@{size}", cells, about)

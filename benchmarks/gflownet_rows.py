@@ -72,7 +72,7 @@ def by_goal(values: ndarray) -> ndarray:
 
 
 def measure_cell(
-    model: NeuralFlow, untrained: NeuralFlow, rooms: Rooms, new: Rooms, goals: ndarray, held: ndarray, seed: int
+    model: NeuralFlow, alone: NeuralFlow, rooms: Rooms, new: Rooms, goals: ndarray, held: ndarray, seed: int
 ) -> Cell:
     """All figures of one network."""
     graph, rng = rooms.graph, np.random.default_rng(seed)
@@ -86,13 +86,13 @@ def measure_cell(
     for which, (world, of) in worlds.items():
         exact = solve(world, of, model.horizon, BETA)
         ours = learned(model, world, of, BETA)
-        compared, hint = agree(ours, exact), agree(learned(untrained.cpu(), world, of, BETA), exact)
+        compared, hint = agree(ours, exact), agree(learned(alone, world, of, BETA), exact)
         figures[f"kl_{which}"] = by_goal(compared.kl)
-        figures[f"kl_{which}/untrained"] = by_goal(hint.kl)
+        figures[f"kl_{which}/hint alone"] = by_goal(hint.kl)
         figures[f"kl_reverse_{which}"] = by_goal(compared.kl_reverse)
         figures[f"kl_early_{which}"] = by_goal(compared.early)
         figures[f"log_z_error_{which}"] = by_goal(np.abs(compared.log_z_error))
-        figures[f"log_z_error_{which}/untrained"] = by_goal(np.abs(hint.log_z_error))
+        figures[f"log_z_error_{which}/hint alone"] = by_goal(np.abs(hint.log_z_error))
         figures[f"mass_{which}"] = np.nanmin(compared.mass, 1)
         start, column = random_pairs(exact, 100, rng)
         sampled = log_z_sampled(ours, start, column, MANY, rng) - exact.log_z[column, start]

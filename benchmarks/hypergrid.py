@@ -6,7 +6,9 @@ that raise a coordinate, and an edge from each cell to a sink, which pays the re
 to each edge is given back at the end, so that it only shifts log Z.
 """
 
+import json
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ import torch
 import tyro
 
 from jepaflow.common.console import console
+from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row, write_results
 from jepaflow.subgoals.exact import Flows, solve
 from jepaflow.subgoals.flow_models import FlowConfig, NeuralFlow
@@ -24,6 +27,7 @@ from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.towards import towards
 from jepaflow.subgoals.verify import learned
 
+SCRIPT = Path(__file__).parent / "reference" / "torchgfn_hypergrid.py"
 TOLL = 3.0
 """added to the cost of every edge"""
 
@@ -39,6 +43,8 @@ class Args:
     lr: float = 5e-3
     seeds: tuple[int, ...] = (0, 1, 2)
     losses: tuple[Loss, ...] = ("tb", "db")
+    torchgfn: str | None = None
+    """a Python that has torchgfn, in an environment of its own: its trajectory balance is judged too"""
     json: Path | None = field(default=Path("results/system2.json"))
 
 
@@ -71,6 +77,23 @@ def terminating(flows: Flows, side: int) -> np.ndarray:
     graph = flows.graph
     ends = graph.edge_ids(np.arange(side * side), np.full(side * side, side * side))
     return np.array([flows.expected(np.eye(graph.edges)[end])[0, 0] for end in ends])
+
+
+def torchgfn_row(args: Args) -> Row:
+    """torchgfn's trajectory balance, same steps and walks."""
+    found = []
+    for seed in args.seeds:
+        words = [args.side, args.steps, args.walks, seed]
+        command = [str(args.torchgfn), "-W", "ignore", str(SCRIPT), *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise JepaflowError(
+                f"torchgfn did not run: {done.stderr.strip().splitlines()[-1]}. Install torchgfn there."
+            )
+        found.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    tv = [each["tv"] for each in found]
+    note = f"torchgfn itself, {args.steps} steps of {args.walks} walks; |log Z error| {max(e['log_z_error'] for e in found):.1e} at most"
+    return Row("gfn/hypergrid/torchgfn_tb/tv", max(tv), min(tv), max(tv), len(tv), len(tv), note=note)
 
 
 def main(args: Args) -> None:
@@ -116,6 +139,9 @@ def main(args: Args) -> None:
             )
         )
         console.print(f"{rows[-1].name}: {found}, log Z errors {errors}, untrained {before}")
+    if args.torchgfn is not None:
+        rows.append(torchgfn_row(args))
+        console.print(f"{rows[-1].name}: {rows[-1].low:.1e} – {rows[-1].high:.1e}")
     if args.json is not None:
         write_results(args.json, shlex.join(["python", "-m", "benchmarks.hypergrid", *sys.argv[1:]]), rows, keep=True)
 
