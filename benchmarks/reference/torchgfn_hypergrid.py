@@ -1,8 +1,8 @@
 """torchgfn's trajectory balance on the hyper-grid, for `benchmarks.hypergrid --torchgfn PYTHON`: runs in an environment of its own.
 
-torchgfn wants numpy 1 and thirty packages more; nothing here is imported by jepaflow. Its simple hyper-grid example's settings: perceptrons
-of two times 256 on K-hot cells, a learned backward policy on the same trunk, Adam at 1e-3 and at 1e-1 for log Z. The terminating distribution is exact: mass
-is pushed through the policy cell by cell. Prints one line of JSON.
+torchgfn wants numpy 1 and thirty packages more; nothing here is imported by jepaflow. The settings of its simple hyper-grid
+example: perceptrons of two times 256 on K-hot cells, a learned backward policy on the same trunk, Adam at 1e-3 and at 1e-1 for
+log Z. The terminating distribution is exact: mass is pushed through the policy cell by cell. Prints one line of JSON.
 """
 
 import json
