@@ -159,7 +159,9 @@ def test_the_chain_rule_and_the_samples_agree_with_enumeration() -> None:
     tv = tv_enumerated(ours, exact, 1, 3)
     assert tv > 0.05 and estimate.mean() == pytest.approx(tv, abs=4 * estimate.std() / 20_000**0.5)
     log_z = log_z_sampled(ours, np.array([3, 5]), np.array([1, 0]), 5000, np.random.default_rng(0))
-    assert np.nanmax(np.abs(compared.log_z_error)) > 0.5 and log_z == pytest.approx(exact.log_z[[1, 0], [3, 5]], abs=0.1)
+    assert np.nanmax(np.abs(compared.log_z_error)) > 0.5 and log_z == pytest.approx(
+        exact.log_z[[1, 0], [3, 5]], abs=0.1
+    )
     with pytest.raises(JepaflowError, match="one graph and horizon"):
         agree(ours, solve(TWELVE, goals, HORIZON - 1, 1.0))
 
