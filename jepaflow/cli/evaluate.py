@@ -46,7 +46,7 @@ class Args:
     env: str = "two_room"
     """World that the runs' data was collected in; a protocol knows its own."""
     protocol: str | None = None
-    """A named protocol (two_room_25, so101/reach_25, so101/push_25, so101/pick_25, ...): trials that nobody trained on.
+    """A named protocol (two_room_25, maze_far, so101/reach_25, so101/push_25, so101/pick_25, ...): trials that nobody trained on.
     Left out: the run's own held-out episodes."""
     seeds: int = 3
     """Evaluation seeds that share a named protocol's trials."""
