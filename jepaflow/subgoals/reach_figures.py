@@ -22,8 +22,8 @@ from jepaflow.training.latents import Latents
 
 BINS = 10
 DRAWS = 200
-POOL = 64
-"""nearest latents of other episodes that a hard pair is drawn from"""
+POOL = 0.05
+"""share of the rows, the nearest latents of other episodes, that a hard pair is drawn from: far enough to lie behind a wall"""
 KINDS = ("same", "other", "near")
 
 
@@ -40,7 +40,7 @@ class ReachPairs:
         return ReachPairs(self.a[keep], self.b[keep], self.kind[keep])
 
 
-def reach_pairs(latents: Latents, count: int, reach: int, rng: np.random.Generator, pool: int = POOL) -> ReachPairs:
+def reach_pairs(latents: Latents, count: int, reach: int, rng: np.random.Generator, pool: float = POOL) -> ReachPairs:
     """Draw pairs: half of one episode up to ``reach`` control steps apart, a quarter of two, a quarter of two and near.
 
     Args:
@@ -48,7 +48,7 @@ def reach_pairs(latents: Latents, count: int, reach: int, rng: np.random.Generat
         count: n.
         reach: largest distance in control steps within an episode.
         rng: draws.
-        pool: near means: among so many nearest latents of other episodes, of a random share of the rows.
+        pool: near means: among this share of the rows, the nearest latents of other episodes.
     """
     half, quarter = count - 2 * (count // 4), count // 4
     a, offset = hindsight(latents.corpus, half, np.arange(1, reach + 1), 0, rng)
@@ -61,7 +61,7 @@ def reach_pairs(latents: Latents, count: int, reach: int, rng: np.random.Generat
         gap = size - 2 * latents.z[torch.from_numpy(rows)] @ z.mT
         same = latents.corpus.episode[rows][:, None] == latents.corpus.episode[some][None]
         gap[torch.from_numpy(same)] = torch.inf
-        near = gap.topk(min(pool, len(some)), largest=False).indices.numpy()
+        near = gap.topk(max(1, round(pool * len(some))), largest=False).indices.numpy()
         other[begin : begin + 512] = some[near[np.arange(len(rows)), rng.integers(0, near.shape[1], len(rows))]]
     kind = np.repeat(np.arange(3), [half, quarter, quarter])
     pairs = ReachPairs(np.concatenate([a, one]), np.concatenate([a + offset, other]), kind)

@@ -102,7 +102,7 @@ def test_the_calibration_error_of_what_is_known() -> None:
 def test_pairs_are_of_the_kinds_they_say(tmp_path) -> None:
     z = torch.randn(90, 3, generator=torch.Generator().manual_seed(0))
     latents = latents_of(tmp_path, [40, 50], z)
-    pairs = reach_pairs(latents, 400, 10, np.random.default_rng(0), pool=5)
+    pairs = reach_pairs(latents, 400, 10, np.random.default_rng(0), pool=5 / 90)
     episode = latents.corpus.episode
     same = episode[pairs.a] == episode[pairs.b]
     assert same[pairs.kind == 0].all()
