@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -15,7 +16,7 @@ from rich.table import Table
 from jepaflow.common.console import console
 from jepaflow.common.files import atomic_path
 from jepaflow.common.results import write_results
-from jepaflow.diagnosis.calibration import WINDOW
+from jepaflow.diagnosis.calibration import MEANING, WINDOW
 from jepaflow.diagnosis.slip_figure import TITLES, choose_example, draw_slips
 from jepaflow.diagnosis.slip_rows import result_rows
 from jepaflow.diagnosis.slip_study import SlipConfig, SlipStudy, run_study
@@ -24,6 +25,7 @@ from jepaflow.diagnosis.words import number
 from jepaflow.sims.registry import find_world
 from jepaflow.training.checkpoint import load_run
 
+SHORT = {kind: title.replace("commanded", "cmd").replace("unannounced", "quiet") for kind, title in TITLES.items()}
 PICTURE = 160
 """px of the example's frames."""
 
@@ -54,6 +56,7 @@ def run(args: Args) -> int:
     with atomic_path(folder / "monitor.png") as temporary:
         temporary.write_bytes(draw_slips(found, choose_example(found, find_world(args.config.env), PICTURE)))
     console.print(_table(found))
+    console.print(_floors(found))
     console.print(_beliefs(found))
     console.print(f"Monitor: {args.run / 'monitor.json'}; figures: {folder / 'monitor.json'}, {folder / 'monitor.png'}")
     if args.json is not None:
@@ -63,23 +66,35 @@ def run(args: Args) -> int:
 
 
 def _table(found: SlipStudy) -> Table:
-    """Recall per kind, floors beside it."""
-    false = found.monitor.false
+    """What the monitor notices."""
     title = (
-        f"noticed within {WINDOW} control steps, in %; promised false alarms {100 * found.config.false_alarms:g} % of calm "
-        f"episodes, counted {_percent(false)} of {false.n}"
+        f"Noticed within {WINDOW} and {LATE} control steps, % (95 %); delay in control steps (quartiles); rightly named, %.\n"
+        f"Promised: false alarms in at most {100 * found.config.false_alarms:g} % of calm episodes; "
+        f"counted in {found.monitor.false.count} of {found.monitor.false.n}"
     )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("", "n", "monitor", f"within {LATE}", "named rightly", *found.floors):
-        table.add_column(column.replace("_", " "), justify="left" if not column else "right", no_wrap=not column)
-    named = {row.name: row for row in result_rows(found)}
+    for column in ("", f"≤ {WINDOW}", f"≤ {LATE}", "delay", "named", "n"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for kind, one in found.monitor.noticed.items():
-        if not len(one.delay):
-            continue
-        floors = [_percent(floor.noticed[kind].within(WINDOW), False) for floor in found.floors.values()]
-        right = [number(100 * row.value, 0) for name, row in named.items() if name.endswith(f"{kind}/named")]
-        own = (_percent(one.within(WINDOW)), _percent(one.within(LATE), False), *(right or ["–"]))
-        table.add_row(TITLES[kind], str(len(one.delay)), *own, *floors)
+        if len(one.delay):
+            known = one.delay[np.isfinite(one.delay)]
+            delay = "–" if not len(known) else "{:.0f} [{:.0f}, {:.0f}]".format(*np.percentile(known, [50, 25, 75]))
+            named = Share(found.names[kind].count(MEANING[kind]), len(known))
+            cells = (_percent(one.within(WINDOW)), _percent(one.within(LATE), False), delay, _percent(named, False))
+            table.add_row(TITLES[kind], *cells, str(len(one.delay)))
+    return table
+
+
+def _floors(found: SlipStudy) -> Table:
+    """What the floors notice."""
+    title = f"The same calibration for what knows less, in {WINDOW} steps, %"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    kinds = [kind for kind, one in found.monitor.noticed.items() if len(one.delay)]
+    for column in ("", *(SHORT[kind] for kind in kinds)):
+        table.add_column(column, justify="right" if column else "left")
+    for name, floor in found.floors.items():
+        cells = (_percent(floor.noticed[kind].within(WINDOW), False) for kind in kinds)
+        table.add_row(name.replace("_", " "), *cells)
     return table
 
 
@@ -99,8 +114,9 @@ def _beliefs(found: SlipStudy) -> str:
         if belief.imagination.n and belief.script.n:
             quiet = Share(still.n - still.count, still.n)
             words.append(
-                f"  {TITLES[kind]}: the script {_percent(belief.script, False)} %, the model's open-loop imagination "
-                f"{_percent(belief.imagination, False)} % (of what it saw, the same probe says so {_percent(belief.seen, False)} %), "
-                f"the monitor raises no alarm {_percent(quiet, False)} %."
+                f"  {TITLES[kind]}: the script {_percent(belief.script, False)} % (it lets go after "
+                f"{number(belief.lasts, 0)}, median), the model's open-loop imagination "
+                f"{_percent(belief.imagination, False)} % (of what it saw, the same probe says so "
+                f"{_percent(belief.seen, False)} %), the monitor raises no alarm {_percent(quiet, False)} %."
             )
     return "\n".join(words)

@@ -15,7 +15,6 @@ from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, OWN, WARN, new_figure
 from jepaflow.diagnosis.slip_study import SlipStudy, home
 from jepaflow.diagnosis.slips import LATE
 from jepaflow.diagnosis.watched import Watched, act_out
-from jepaflow.planning.monitor import NAMES
 from jepaflow.sims.arms.env import ArmEnv
 from jepaflow.sims.registry import WorldEntry
 
@@ -64,7 +63,7 @@ def choose_example(found: SlipStudy, entry: WorldEntry, size: int) -> Example | 
         first = max(0, step // found.block - LEAD)
         looks = tuple(t for t in range(first, first + SHOWN) if t < len(episode.z))
         frames = _frames(entry, episode, home(kind), found.block, looks, size)
-        said = max(found.names[kind], key=lambda name: found.names[kind][name])
+        said = str(found.names[kind][pick])
         return Example(kind, episode, found.scores[home(kind)][where], step, said, frames, looks)
     return None
 
@@ -74,11 +73,10 @@ def _frames(
 ) -> UInt8[np.ndarray, "n S W 3"]:
     world, seen = entry.make(size), {}
     assert isinstance(world, ArmEnv)
-    small = world.cameras[0]
 
     def look(step: int, shown: dict[str, np.ndarray]) -> None:
         if step // block in looks:
-            seen[step // block] = shown["pixels" if small == world.cameras[0] else small]
+            seen[step // block] = shown["pixels"]
 
     act_out(entry, world, kind, episode.seed, block, look)
     return np.stack([seen[t] for t in looks])
@@ -106,6 +104,7 @@ def _curves(axes: Axes, found: SlipStudy) -> None:
     axes.set_xlabel("calm episodes with a false alarm, %", color=INK)
     axes.set_ylabel(f"noticed within {WINDOW} control steps, %", color=INK)
     axes.set_ylim(-3, 103)
+    axes.set_xlim(-0.3, 10.3)
     axes.set_title("what is noticed, at what price (dotted: the promise)", fontsize=10, color=INK, loc="left")
     axes.legend(fontsize=8, frameon=False, loc="lower right")
 
@@ -141,10 +140,7 @@ def _timeline(part: SubFigure, found: SlipStudy, example: Example) -> None:
     loud = shown & (example.score > found.monitor.above)
     axes.plot(at[loud], example.score[loud], "o", color=WARN, markersize=6)
     axes.set_xlabel("control step", color=INK)
-    title = (
-        f"{TITLES[example.kind]}: most are called '{example.name}'" if example.name in NAMES else TITLES[example.kind]
-    )
-    axes.set_title(f"one {title}", fontsize=10, color=INK, loc="left")
+    axes.set_title(f"one {TITLES[example.kind]}, called '{example.name}'", fontsize=10, color=INK, loc="left")
     axes.legend(fontsize=8, frameon=False, loc="upper left")
     for column, (look, frame) in enumerate(zip(example.looks, example.frames)):
         below = part.add_subplot(grid[1, column])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from jepaflow.common.intervals import bootstrap
@@ -41,8 +43,9 @@ def result_rows(found: SlipStudy, name: str = "") -> list[Row]:
             still = found.monitor.noticed[kind].within(LATE)
             note = (
                 f"{TELLS[kind]}: share after which the model's open-loop imagination from the last look before, told what was "
-                f"executed, still reads 'held' {LATE} control steps later (ridge probe). Script: believes it by its phase, as an "
-                "open-loop policy does; seen: the same reading of the latents that came; monitor: no alarm in that time. Wilson"
+                f"executed, still reads 'held' {LATE} control steps later (ridge probe). Script: believes it by its phase, as "
+                f"an open-loop policy does, for {number(belief.lasts, 0)} control steps (median) until it lets go; seen: the "
+                "same reading of the latents that came; monitor: no alarm in that time. Wilson interval"
             )
             floors = {"script": belief.script.value, "seen": belief.seen.value}
             floors["monitor"] = (still.n - still.count) / still.n
@@ -61,8 +64,8 @@ def _false(found: SlipStudy, before: str) -> Row:
 
 
 def _recalls(found: SlipStudy, name: str, kind: str, one: Noticed, rate: str) -> list[Row]:
-    said = found.names[kind]
-    right, total = said.get(MEANING[kind], 0), sum(said.values())
+    said = Counter(name for name in found.names[kind] if name is not None)
+    right, total = said[MEANING[kind]], said.total()
     words = ", ".join(f"{word} {count}" for word, count in sorted(said.items(), key=lambda e: -e[1]))
     about = (
         f"{TELLS[kind]}; alarm threshold for {rate} of calm episodes, forecasts {AHEAD} block ahead told the executed commands; "

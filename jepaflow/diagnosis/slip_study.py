@@ -1,9 +1,10 @@
 """The whole measurement of a run's monitor: record, calibrate, save, test; beside floors that get the same calibration.
 
-Floors: *pixels*, how much the pictures changed; *copy_last*, the length of the whitened change of the latent; *gripper*,
-what a person would watch: the motor's position against what it usually is after such commands (boosted trees); *untrained*, the
-same monitor on a model that has learned nothing; *recogniser*, the monitor's network told of the latents but of no
-forecast; *label_free*, the monitor without the network that has seen failures.
+Floors: *pixels*, how much the pictures changed; *copy_last*, the length of the whitened change of the latent; *gripper*, what
+a person would watch: the motor's position against what it usually is after such commands (boosted trees); *joints*, the
+same monitor on all six motors' positions, with the trees as its model; *untrained*, the same on a model that has learned
+nothing; *recogniser*, the monitor's network told of the latents but of no forecast; *label_free*, the monitor without
+the network that has seen failures.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -33,7 +34,7 @@ from jepaflow.diagnosis.ridge import Linear, ridge
 from jepaflow.diagnosis.slips import Measured, Scores, Share
 from jepaflow.diagnosis.watched import EVENTFUL, KINDS, LABELS, Watched, Watcher, fresh_twin
 from jepaflow.diagnosis.watched_file import kept
-from jepaflow.planning.monitor import Judge
+from jepaflow.planning.monitor import Forecasts, Judge
 from jepaflow.planning.monitor_file import save_judge
 from jepaflow.sims.registry import World, WorldEntry, WorldOptions, find_world
 from jepaflow.training.checkpoint import Run
@@ -80,6 +81,8 @@ class Belief:
     """Who still believes, `slips.LATE` control steps after a loss, that the cube is held."""
 
     script: Share
+    lasts: float
+    """Median control steps for which the script believes it."""
     imagination: Share
     seen: Share
     """The same reading of the latents that came."""
@@ -94,8 +97,8 @@ class SlipStudy:
     judge: Judge
     monitor: Measured
     floors: dict[str, Measured]
-    names: dict[str, dict[str, int]]
-    """Kind of event -> what the monitor called it -> how often."""
+    names: dict[str, tuple[str | None, ...]]
+    """What the monitor called each event; None where it raised no alarm."""
     beliefs: dict[str, Belief]
     episodes: dict[str, list[Watched]]
     """The test episodes: calm, failures, mishaps."""
@@ -137,11 +140,15 @@ def run_study(run: Run, config: SlipConfig) -> SlipStudy:
     still = {key: [standing_still(one) for one in some] for key, some in known.items()}
     other = imagined(other=True)
     copy, recogniser = label_free(still["calm", FITTING]), learned(blind, plain)
-    untrained, gripper = learned(other, label_free(other["calm", FITTING])), _gripper(recorded["calm", FITTING])
+    untrained = learned(other, label_free(other["calm", FITTING]))
+    feel = _joints(recorded["calm", FITTING])
+    motors = {key: [feel(one) for one in some] for key, some in recorded.items()}
+    joints = learned(motors, label_free(motors["calm", FITTING]))
     floors = {
         "pixels": lambda key: [one.change for one in recorded[key]],
         "copy_last": lambda key: scores(copy, still[key]),
-        "gripper": lambda key: [gripper(one) for one in recorded[key]],
+        "gripper": lambda key: [_gripper(one) for one in motors[key]],
+        "joints": lambda key: scores(joints, motors[key]),
         "untrained": lambda key: scores(untrained, other[key]),
         "recogniser": lambda key: scores(recogniser, blind[key]),
         "label_free": lambda key: scores(plain, known[key]),
@@ -153,7 +160,7 @@ def run_study(run: Run, config: SlipConfig) -> SlipStudy:
         judge,
         monitor,
         {name: tested(score)[0] for name, score in floors.items()},
-        {kind: slips.names(judge, kind, one, known[home(kind), TESTING]) for kind, one in monitor.noticed.items()},
+        {kind: slips.names(judge, one, known[home(kind), TESTING]) for kind, one in monitor.noticed.items()},
         {kind: _belief(run, held, kind, recorded[home(kind), TESTING]) for kind in LOSSES},
         {kind: recorded[kind, TESTING] for kind in ("calm", *EVENTFUL)},
         found,
@@ -219,23 +226,31 @@ def _maker(watcher: Watcher, kind: str) -> Callable[[int, int], list[Watched]]:
     return lambda count, part: watcher.eventful(kind, count, part)
 
 
-def _gripper(calm: Sequence[Watched]) -> Callable[[Watched], Float[np.ndarray, " T"]]:
-    """Learn where the gripper's motor usually is after such commands; return how far it is from there at each look."""
+def _gripper(one: Imagined) -> Float[np.ndarray, " T"]:
+    """How far the gripper's motor is from where it was expected."""
+    return np.asarray((one.z - one.forecasts.now[:, 0])[:, -1].abs().numpy().astype(np.float64))
+
+
+def _joints(calm: Sequence[Watched]) -> Callable[[Watched], Imagined]:
+    """Learn where the motors usually are after such commands; return an episode's joints and what was expected of them."""
 
     def told(one: Watched) -> np.ndarray:
-        before = np.concatenate([one.joints[:1], one.joints[:-1]])[1:]
-        earlier = np.concatenate([one.joints[:1], one.joints[:1], one.joints[:-2]])[1:]
-        return np.concatenate([before, earlier[:, -1:], one.blocks[..., -1].numpy(), one.blocks[:, -1].numpy()], 1)
+        before = one.joints[:-1]
+        earlier = np.concatenate([one.joints[:1], one.joints[:-2]])
+        return np.concatenate([before, before - earlier, one.blocks[..., -1].numpy(), one.blocks[:, -1].numpy()], 1)
 
     x = np.concatenate([told(one) for one in calm])
-    y = np.concatenate([one.joints[1:, -1] - one.joints[:-1, -1] for one in calm])
-    usual = HistGradientBoostingRegressor(random_state=0).fit(x, y)
+    change = np.concatenate([np.diff(one.joints, axis=0) for one in calm])
+    usual = [HistGradientBoostingRegressor(random_state=0).fit(x, y) for y in change.T]
 
-    def off(one: Watched) -> Any:
-        change = one.joints[1:, -1] - one.joints[:-1, -1]
-        return np.concatenate([[np.nan], np.abs(change - usual.predict(told(one)))])
+    def imagined(one: Watched) -> Imagined:
+        z = torch.from_numpy(one.joints)
+        before = torch.cat([torch.full_like(z[:1], torch.nan), z[:-1]])
+        change = torch.from_numpy(np.stack([tree.predict(told(one)) for tree in usual], 1)).float()
+        now = torch.cat([before[:1], z[:-1] + change])
+        return Imagined(z, Forecasts(now[:, None], before))
 
-    return off
+    return imagined
 
 
 def _held(episodes: Sequence[Watched]) -> Linear:
@@ -248,7 +263,9 @@ def _held(episodes: Sequence[Watched]) -> Linear:
 def _belief(run: Run, held: Linear, kind: str, episodes: Sequence[Watched]) -> Belief:
     config = run.model.config
     imagination, seen = slips.imagined_belief(run.model, held, kind, episodes, config.history, config.block)
-    return Belief(slips.scripted_belief(kind, episodes), imagination, seen)
+    lasts = slips.scripted_belief(kind, episodes)
+    script = Share(int((lasts >= slips.LATE).sum()), len(lasts))
+    return Belief(script, float(np.median(lasts)) if len(lasts) else float("nan"), imagination, seen)
 
 
 __all__ = ["Belief", "SlipConfig", "SlipStudy", "home", "run_study"]

@@ -129,15 +129,13 @@ def _curves(
     return curves
 
 
-def names(judge: Judge, kind: str, found: Noticed, imagined: Sequence[Imagined]) -> dict[str, int]:
-    """Count what the monitor called the events that it noticed."""
-    said: dict[str, int] = {}
+def names(judge: Judge, found: Noticed, imagined: Sequence[Imagined]) -> tuple[str | None, ...]:
+    """Return what the monitor called each event at its first alarm; None where it raised none."""
+    said: list[str | None] = []
     for look, where in zip(found.look, found.where, strict=True):
-        if look is not None:
-            one = imagined[where]
-            name = NAMES[judge.judge(one.z, one.forecasts)[1][look]]
-            said[name] = said.get(name, 0) + 1
-    return said
+        one = imagined[where]
+        said.append(None if look is None else NAMES[judge.judge(one.z, one.forecasts)[1][look]])
+    return tuple(said)
 
 
 # Beliefs --------------------------------------------------------------------------------------------------------------
@@ -169,15 +167,10 @@ def imagined_belief(
     return Share(sum(dreamt), len(dreamt)), Share(sum(seen), len(seen))
 
 
-def scripted_belief(kind: str, episodes: Sequence[Watched]) -> Share:
-    """Return the share of losses after which the script thinks for `LATE` control steps that it holds the cube."""
-    told = [
-        bool(episode.believes[step : step + LATE].all())
-        for episode in episodes
-        for name, step in episode.events
-        if name == kind and step + LATE <= len(episode.believes)
-    ]
-    return Share(sum(told), len(told))
+def scripted_belief(kind: str, episodes: Sequence[Watched]) -> Float[np.ndarray, " n"]:
+    """Return for how many control steps after each loss the script thinks that it holds the cube: until it lets go."""
+    told = [episode.believes[step:] == 0 for episode in episodes for name, step in episode.events if name == kind]
+    return np.array([float(free.argmax()) if free.any() else float(len(free)) for free in told])
 
 
 def _reads(held: Linear, z: Float[Tensor, "n D"]) -> Bool[np.ndarray, " n"]:
