@@ -43,7 +43,7 @@ class DatasetWriter:
             cameras, "string", or a numpy name of a number or bool); a ``"unit"`` entry is kept. The five default
             columns are added.
         robot_type: free text.
-        codec: "libx264" (default) or "libsvtav1".
+        codec: "libx264" (default), "libx264rgb" (without loss) or "libsvtav1".
         data_file_mb, video_file_mb: a file that has grown past this size is followed by a new one.
 
     Raises:

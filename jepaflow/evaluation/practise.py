@@ -134,7 +134,7 @@ def practise(run: Run, root: Path, config: PractiseConfig, settings: PlannerConf
         writer = DatasetWriter.resume(root)
     else:
         written = features(entry, world, (BEHAVIOUR,))
-        writer = DatasetWriter(root, world.fps, written, robot_type=config.env.partition("/")[0])
+        writer = DatasetWriter(root, world.fps, written, robot_type=config.env.partition("/")[0], codec=entry.codec)
     done, new, reached, foreseen = writer.finished(), 0, 0, []
     with writer:
         for first in range(0, config.episodes, config.batch):

@@ -111,7 +111,7 @@ WORLDS: dict[str, WorldEntry] = {
         build=lambda image_size, _: MazeEnv(image_size=image_size),
         behaviours={"expert": MazeExpert, "doors": ChangingDoors, "play": Wanderer},
         # Walkers keep away from walls: without play, controllers that drift there stay there.
-        mix={"expert": 0.5, "doors": 0.2, "play": 0.3},
+        mix={"expert": 0.7, "doors": 0.2, "play": 0.1},
         proprio_names=("agent_x", "agent_y"),
         action_names=("x", "y"),
         state_unit="px; 1 for a shut door",
@@ -119,6 +119,7 @@ WORLDS: dict[str, WorldEntry] = {
         action_unit="4 px per control step",
         place=lambda states: states[..., :2] / WORLD,
         steps=(160, 220),
+        codec="libx264rgb",
     ),
     "push_t": WorldEntry(
         build=lambda image_size, _: PushTEnv(image_size=image_size),

@@ -143,7 +143,8 @@ def collect(root: Path, config: CollectConfig) -> tuple[int, int]:
     if begun:
         writer = DatasetWriter.resume(root)
     else:
-        writer = DatasetWriter(root, world.fps, features(entry, world), robot_type=config.env.partition("/")[0])
+        robot = config.env.partition("/")[0]
+        writer = DatasetWriter(root, world.fps, features(entry, world), robot_type=robot, codec=entry.codec)
     done = writer.finished()
     missing = [index for index in range(config.episodes) if index not in done]
     with writer, progress("collect", config.episodes) as advance:

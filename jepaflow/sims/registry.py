@@ -136,6 +136,8 @@ class WorldEntry:
     events: Callable[[Any], Callable[[str], int]] | None = None
     """Makes an episode's watch: what happened in a frame, given the behaviour's phase, as an index of `event_labels`."""
     event_labels: tuple[str, ...] = ()
+    codec: str = "libx264"
+    """How a dataset's pictures are written: libx264rgb (without loss) where a small coloured thing is all that matters."""
 
     def make(self, image_size: int, options: WorldOptions | None = None) -> World:
         """Make the world.

@@ -1,6 +1,7 @@
 """The maze: walls and doors, exact states, shut doors, the shortest way, and who walks it."""
 
 import math
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -8,7 +9,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import jepaflow.sims  # noqa: F401  (registers the environment)
+from jepaflow.cli import convert
 from jepaflow.common.errors import JepaflowError
+from jepaflow.data.store import Store
+from jepaflow.sims.collect import CollectConfig, collect
 from jepaflow.sims.disc import penetration, random_free_point
 from jepaflow.sims.geodesic import Geodesic
 from jepaflow.sims.maze import MazeEnv, MazeExpert, geodesic
@@ -255,3 +259,14 @@ class Grid:
 
         one, other = (int(np.hypot(*(self.places - p).T).argmin()) for p in (a, b))
         return float(dijkstra(self.graph, directed=False, indices=one)[other])
+
+
+def test_a_recording_holds_the_very_pictures(tmp_path: Path) -> None:
+    """A codec that dulls a small red disc makes a model take the simulator's own pictures for strange ones."""
+    collect(tmp_path / "maze", CollectConfig("maze", 2, steps=(12, 12), image_size=64))
+    assert convert.run(convert.Args(str(tmp_path / "maze"), tmp_path / "maze.h5", image_size=64)) == 0
+    store, env = Store(tmp_path / "maze.h5"), MazeEnv(image_size=64)
+    rows = np.arange(24)
+    for state, picture in zip(store.read("state", rows), store.pixels(rows, store.cameras)[:, 0]):
+        env.set_state(state)
+        assert np.array_equal(env.observation()["pixels"], picture)
