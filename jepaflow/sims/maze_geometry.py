@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.disc import WORLD, Arena, Point, Rect
@@ -123,16 +124,36 @@ class MazeConfig(Arena):
         )
         return row * self.rooms + column
 
+    def route(self, one: int, other: int, shut: frozenset[int] = frozenset()) -> list[int] | None:
+        """Return the doors (by number) on a way through the fewest doors from a room to another; None where there is none."""
+        ways: dict[int, list[int]] = {one: []}
+        edge = [one]
+        while edge and other not in ways:
+            edge = [beyond for room in edge for beyond in self._enter(room, ways, shut)]
+        return ways.get(other)
+
+    def _enter(self, room: int, ways: dict[int, list[int]], shut: frozenset[int]) -> list[int]:
+        """Note the ways to the neighbours of a room that are new, and return these."""
+        found = []
+        for number, (a, b) in enumerate(self.doors):
+            if number in shut or room not in (a, b) or (beyond := a + b - room) in ways:
+                continue
+            ways[beyond] = [*ways[room], number]
+            found.append(beyond)
+        return found
+
     def doors_between(self, one: int, other: int, shut: frozenset[int] = frozenset()) -> int:
         """Return the fewest doors on the way from a room to another, -1 where there is no way."""
-        reached, edge, steps = {one}, {one}, 0
-        open_doors = [door for number, door in enumerate(self.doors) if number not in shut]
-        while edge:
-            if other in reached:
-                return steps
-            edge = {b for door in open_doors for a, b in (door, door[::-1]) if a in edge} - reached
-            reached, steps = reached | edge, steps + 1
-        return -1
+        way = self.route(one, other, shut)
+        return -1 if way is None else len(way)
+
+    def doors_on(self, places: Float[np.ndarray, "n 2"]) -> list[int]:
+        """Return the doors that a row of places leads through, in order; between rooms that are not neighbours the fewest."""
+        rooms = [self.room((float(x), float(y))) for x, y in places]
+        found: list[int] = []
+        for one, other in zip(rooms, rooms[1:], strict=False):
+            found += self.route(one, other) or []
+        return found
 
     def joined(self, shut: frozenset[int] = frozenset()) -> bool:
         """Return whether every room can be reached with some doors (by number) shut."""

@@ -67,6 +67,23 @@ def test_every_goal_has_a_second_route_and_some_are_far() -> None:
     assert sum(w >= 5 for w in ways) == 42
 
 
+def test_routes_lead_through_neighbouring_rooms_and_past_shut_doors() -> None:
+    for shut in (frozenset(), frozenset({0}), frozenset({0, 5})):
+        way = CONFIG.route(0, 15, shut)
+        assert way is not None
+        assert not shut & set(way)
+        at = 0
+        for door in way:
+            one, other = CONFIG.doors[door]
+            assert at in (one, other)
+            at = one + other - at
+        assert at == 15
+    assert CONFIG.route(3, 3) == []
+    assert CONFIG.route(0, 15, frozenset({0, 1})) is None
+    places = np.array([CONFIG.centre(room) for room in (0, 0, 1, 2, 7)])  # from 2 to 7 through room 3
+    assert [CONFIG.doors[door] for door in CONFIG.doors_on(places)] == [(0, 1), (1, 2), (2, 3), (3, 7)]
+
+
 def test_a_door_between_rooms_is_free_in_the_middle_of_the_wall_and_nothing_else_is() -> None:
     for one in range(16):
         for other in (one + 1, one + 4):
