@@ -3,8 +3,9 @@
 On landmark graphs of 4, 9 and 16 rooms (no simulator) every figure is exact: the soft dynamic programme is the oracle. A network is
 trained on most goals of a graph and judged on those, on goals held out, with a twentieth of the edges gone, and on another
 landmark set of the same rooms.
-`--hint` says what the network is told of the graph as it is (rows of other hints than `distance` carry its name); `--draws` adds
-further landmark sets to the training. Networks are kept in `--runs`; run again, it goes on.
+`--hint` says what the network is told of the graph as it is, `--ahead` how many edges it looks ahead exactly (rows of other choices
+than the usual carry their names); `--draws` adds further landmark sets to the training. The floor `hint alone` is the same
+policy before it has learned anything. Networks are kept in `--runs`; run again, it goes on.
 """
 
 import shlex
@@ -48,10 +49,12 @@ class Args:
     """of training, for each network"""
     goals: int = 4
     """in a step"""
-    lr: float = 8e-3
+    lr: float = 5e-3
     hidden: int = 256
     hint: Hint = "distance"
     fourier: int = 4
+    ahead: int = 2
+    """edges that the network looks ahead exactly"""
     draws: int = 1
     """landmark sets trained on; the first is the one that is judged"""
     betas: tuple[float, float] = (0.5, 2.0)
@@ -67,6 +70,7 @@ class Args:
         """What was trained, in a word: what is kept under it is not trained again."""
         low, high = self.betas
         about = f"{self.hint}-f{self.fourier}-h{self.hidden}-d{self.draws}-b{low:g}-{high:g}"
+        about += f"-a{self.ahead}" * (self.ahead > 0)
         return f"{about}-{self.steps}x{self.goals}-{self.lr:g}"
 
 
@@ -89,7 +93,7 @@ def trained(args: Args, size: int, seed: int, rooms: Rooms, goals: np.ndarray) -
     if path.is_file():
         return load_flow(path).to(device)
     torch.manual_seed(seed)
-    sizes = FlowConfig(2, HORIZONS[size], hidden=args.hidden, hint=args.hint, fourier=args.fourier)
+    sizes = FlowConfig(2, HORIZONS[size], hidden=args.hidden, hint=args.hint, fourier=args.fourier, ahead=args.ahead)
     model = NeuralFlow(sizes)
     model.fit_scaler(torch.from_numpy(rooms.graph.features))
     worlds = [towards(rooms.graph, goals, device=device)]
@@ -128,7 +132,7 @@ def main(args: Args) -> None:
             model = trained(args, size, seed, rooms, goals).eval()
             new = world(size, seed, NEW)
             cells.append(measure_cell(model, hint_alone(model, rooms), rooms, new, goals, held, seed))
-            suffix = "" if args.hint == "distance" else f"_{args.hint}"
+            suffix = f"_{args.hint}" * (args.hint != "distance") + f"_ahead{args.ahead}" * (args.ahead != 2)
             about = f"{size} landmarks, {SIDE[size] ** 2} rooms, K = {model.horizon}; {args.name}"
             rows = neural_rows(f"{suffix}@{size}", cells, about)
             for row in rows:

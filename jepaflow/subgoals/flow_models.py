@@ -4,7 +4,8 @@ The edges left are an output, not an input: one pass through the network answers
 K times as cheap. The log-flow is measured in "nats per typical edge", entropy of the reference walk plus beta times its mean
 cost; so it has a sane limit at beta = 0 and grows like beta x distance, as the exact one does. `hint` says what the network starts
 from: nothing, hops to the goal (the mask needs them anyway), or what the best single way weighs; hints come from the graph as it
-is *now*, so that a blocked edge is seen without training.
+is *now*, so that a blocked edge is seen without training. On top, `ahead` edges are summed exactly, as the oracle would: with few of
+them the network is a look-ahead search's value function, with K of them it is not needed.
 
 Legend: D features, P pairs of node and goal, N nodes, G goals, K1 = K + 1.
 """
@@ -61,9 +62,15 @@ class FlowConfig:
     surroundings: int = 3
     """edges around node and goal whose weights the network is told: features do not say how many ways lead into a goal"""
     hint: Hint = "distance"
+    ahead: int = 2
+    """edges that the network looks ahead exactly: 0 is the network alone, K would be the oracle. What a node's next few edges are
+    like is known to the graph and hard to learn; the network is left with what lies beyond"""
 
     def __post_init__(self) -> None:
-        if min(self.features, self.horizon, self.hidden, self.depth) < 1 or min(self.fourier, self.surroundings) < 0:
+        if (
+            min(self.features, self.horizon, self.hidden, self.depth) < 1
+            or min(self.fourier, self.surroundings, self.ahead) < 0
+        ):
             raise JepaflowError("The flow network's features, horizon, hidden and depth must be at least 1.")
 
 
@@ -120,7 +127,10 @@ class NeuralFlow(FlowModel):
             seen[goals.goals][:, None].expand(shape).flatten(0, 1),
             self.told(goals, -guess / unit).flatten(0, 1),
         ).view(*shape[:2], -1)
-        return goals.closed(unit[:, :, None] * raw + guess[:, :, None])
+        flow = goals.closed(unit[:, :, None] * raw + guess[:, :, None])
+        for _ in range(self.config.ahead):
+            flow = goals.ahead(flow)
+        return flow
 
 
 def save_flow(path: Path, model: NeuralFlow) -> None:

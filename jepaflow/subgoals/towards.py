@@ -68,6 +68,14 @@ class Towards:
         flow = raw.masked_fill((self.hops == 0)[:, :, None], 0.0)
         return flow.masked_fill(~self.open_(raw.shape[2] - 1), -torch.inf)
 
+    def ahead(self, flow: Float[Tensor, "G N K1"]) -> Float[Tensor, "G N K1"]:
+        """Log-flows as they are one edge further on: sums over the edges of each node of their weight times the flow behind them."""
+        after = self.log_weight[:, :, :, None] + flow[:, self.target, :-1]
+        dead = after.isneginf().all(2)
+        # A row of -inf has no gradient: it is summed over zeros, and closed again.
+        summed = after.masked_fill(dead[:, :, None], 0.0).logsumexp(2).masked_fill(dead, -torch.inf)
+        return self.closed(torch.cat([flow[:, :, :1], summed], 2))
+
     def guess(self, hint: Hint) -> Float[Tensor, "G N"]:
         """Log-flow as far as a hint tells: 0, or what the hops or the cheapest way cost; 0 where there is no way."""
         hops = self.hops.where(self.hops < FAR, 0).to(self.cost.dtype)

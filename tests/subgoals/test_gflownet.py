@@ -42,7 +42,7 @@ def exact_flow(graph: Graph, goals: np.ndarray, horizon: int = HORIZON) -> torch
 
 
 def net(graph: Graph, horizon: int = HORIZON, **sizes: object) -> NeuralFlow:
-    model = NeuralFlow(FlowConfig(graph.features.shape[1], horizon, **{"hidden": 64, "depth": 2, **sizes}))
+    model = NeuralFlow(FlowConfig(graph.features.shape[1], horizon, **{"hidden": 64, "depth": 2, "ahead": 0, **sizes}))
     model.fit_scaler(torch.from_numpy(graph.features))
     return model
 
@@ -55,6 +55,19 @@ def test_flows_know_the_goal_and_what_is_out_of_reach(hint: str) -> None:
     assert flow[0, 3].tolist() == [0, 0, 0] and flow[0, 4].isneginf().all()
     assert flow[0].isfinite().sum(1).tolist() == [1, 2, 2, 3, 0]
     assert net(no_edges(1), 3)(towards(no_edges(1), np.array([0]))).tolist() == [[[0, 0, 0, 0]]]
+
+
+def test_looking_ahead_to_the_end_is_the_oracle() -> None:
+    graph = scrambled(10, 2)
+    goals, errors = np.arange(10), []
+    for ahead in (0, 2, HORIZON):
+        model = net(graph, ahead=ahead, hint="none")
+        ours, exact = model(towards(graph, goals)), exact_flow(graph, goals)
+        assert ((ours == -torch.inf) == (exact == -torch.inf)).all()
+        errors.append(float((ours - exact).detach().nan_to_num(0.0).abs().max()))
+        ours[ours.isfinite()].sum().backward()
+        assert ahead == HORIZON or all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert errors[0] > errors[1] > 0.1 and errors[2] < 1e-4
 
 
 def test_an_untrained_policy_arrives_and_sums_to_one() -> None:
