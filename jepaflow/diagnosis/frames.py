@@ -3,7 +3,6 @@
 Isometry, neighbours and the maps look at the same frames: what a map shows is what the figures count.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from jepaflow.data.store import Store
 from jepaflow.diagnosis.geometry import first_phases
 from jepaflow.diagnosis.latents import Trajectory, encode_episodes
 from jepaflow.diagnosis.told import Told, read_told
+from jepaflow.diagnosis.untrained import untrained_twin
 from jepaflow.worldmodel.jepa import JEPA
 
 LIMIT = 1500
@@ -116,16 +116,6 @@ def _small(store: Store, rows: ndarray, cameras: tuple[str, ...]) -> Float[ndarr
         small = nn.functional.adaptive_avg_pool2d(frames.permute(0, 3, 1, 2).float() / 255, side)
         parts.append(small.reshape(len(frames) // len(cameras), -1).numpy())
     return np.concatenate(parts)
-
-
-def untrained_twin(model: JEPA, seed: int = 0) -> JEPA:
-    """A model of the same shape with random weights, in eval mode; it keeps the scalers, which are statistics of the data."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        twin = JEPA(dataclasses.replace(model.config))
-    scalers = {name: value for name, value in model.state_dict().items() if "scaler" in name}
-    twin.load_state_dict(scalers, strict=False)
-    return twin.to(model.device).eval().requires_grad_(False)
 
 
 def _untrained_latents(

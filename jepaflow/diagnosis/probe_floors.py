@@ -18,6 +18,7 @@ from torch import Tensor
 
 from jepaflow.data.store import Store
 from jepaflow.diagnosis.latents import Trajectory, encode_episodes
+from jepaflow.diagnosis.untrained import untrained_twin
 from jepaflow.worldmodel.jepa import JEPA
 
 PIXELS = "pixels"
@@ -51,16 +52,6 @@ def floor_features(
     return features
 
 
-def untrained(model: JEPA, seed: int) -> JEPA:
-    """The same architecture before training, on the same device; it knows the units of its inputs, as any model must."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh = JEPA(model.config)
-    scalers = {key: value for key, value in model.state_dict().items() if "_scaler." in key}
-    fresh.load_state_dict(scalers, strict=False)
-    return fresh.to(model.device).eval()
-
-
 def _time(trajectory: Trajectory, block: int, length: int) -> Float[np.ndarray, "T 4"]:
     share = (trajectory.phase + block * np.arange(len(trajectory.z))) / max(1, length - 1)
     return np.asarray(share[:, None] ** np.arange(1, POWERS + 1))
@@ -69,7 +60,7 @@ def _time(trajectory: Trajectory, block: int, length: int) -> Float[np.ndarray, 
 def _random(model: JEPA, store: Store, trajectories: Sequence[Trajectory], seed: int) -> Float[np.ndarray, "n D"]:
     config = model.config
     encoded = encode_episodes(  # the trajectories' own episodes and phases, so in their order
-        untrained(model, seed),
+        untrained_twin(model, seed),
         store,
         list(dict.fromkeys(t.episode for t in trajectories)),
         cameras=config.cameras,

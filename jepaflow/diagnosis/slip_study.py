@@ -32,7 +32,8 @@ from jepaflow.diagnosis.calibration import (
 )
 from jepaflow.diagnosis.ridge import Linear, ridge
 from jepaflow.diagnosis.slips import Measured, Scores, Share
-from jepaflow.diagnosis.watched import EVENTFUL, KINDS, LABELS, Watched, Watcher, fresh_twin
+from jepaflow.diagnosis.untrained import untrained_twin
+from jepaflow.diagnosis.watched import EVENTFUL, KINDS, LABELS, Watched, Watcher
 from jepaflow.diagnosis.watched_file import kept
 from jepaflow.planning.monitor import Forecasts, Judge
 from jepaflow.planning.monitor_file import save_judge
@@ -112,7 +113,7 @@ def run_study(run: Run, config: SlipConfig) -> SlipStudy:
         JepaflowError: the run does not fit the world, or too little was recorded.
     """
     entry, views = _world(run, config.env)
-    twin = fresh_twin(run.model, config.seed)
+    twin = untrained_twin(run.model, config.seed)
     recorded = _recorded(run, config, Watcher(entry, run.model, twin, views, config.seed))
     block, history = run.model.config.block, run.model.config.history
 

@@ -16,6 +16,7 @@ from jepaflow.data.windows import Window
 from jepaflow.diagnosis.latents import Encodes, Imagines
 from jepaflow.diagnosis.surprise_films import Film, Take
 from jepaflow.diagnosis.surprise_scores import Gauge, encode_film, expect
+from jepaflow.diagnosis.untrained import untrained_twin
 from jepaflow.training.calibrate import calibrate
 from jepaflow.worldmodel.jepa import JEPA
 
@@ -74,11 +75,7 @@ class Seer:
 
 def untrained(model: JEPA, takes: Sequence[Take], seed: int) -> JEPA:
     """Return a model of the same architecture with fresh weights; its input scalers and BatchNorm statistics suit the data."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh = JEPA(model.config).to(model.device)
-    scalers = {k: v for k, v in model.state_dict().items() if "_scaler." in k}
-    fresh.load_state_dict({**fresh.state_dict(), **scalers})
+    fresh = untrained_twin(model, seed)
     length = model.config.history + 1
     parts = [(t.film.part(slice(0, length)), t.blocks[:length]) for t in takes if len(t.film) > length]
     if parts:

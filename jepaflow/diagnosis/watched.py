@@ -199,13 +199,3 @@ def encode(model: JEPA, pixels: np.ndarray, joints: Float[np.ndarray, "T P"]) ->
     device = model.device
     state = torch.from_numpy(joints)[:, None].to(device) if model.config.proprio_dim else None
     return model.encode(torch.from_numpy(pixels)[:, None].to(device), state)[:, 0].cpu().clone()
-
-
-def fresh_twin(model: JEPA, seed: int) -> JEPA:
-    """A model of the same sizes that has learned nothing, told of the same scales."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        twin = JEPA(model.config)
-    scalers = {k: v.cpu() for k, v in model.state_dict().items() if "_scaler." in k}
-    twin.load_state_dict({**twin.state_dict(), **scalers})
-    return twin.to(model.device).eval()

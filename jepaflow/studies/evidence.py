@@ -12,7 +12,8 @@ from torch import Tensor
 from jepaflow.common.errors import JepaflowError
 from jepaflow.diagnosis.forecast import Windows, cut_windows
 from jepaflow.diagnosis.heldout import held_out
-from jepaflow.diagnosis.latents import Trajectory, choose_episodes, encode_episodes, require_actions
+from jepaflow.diagnosis.latents import Trajectory, choose_episodes, require_actions
+from jepaflow.diagnosis.probe_data import encode
 from jepaflow.training.checkpoint import Run
 
 HELD_OUT_EPISODES = 200
@@ -47,16 +48,7 @@ class Evidence:
         return self._encode(choose_episodes(self.run.train_episodes, PROBE_EPISODES, 0))
 
     def _encode(self, episodes: list[int]) -> list[Trajectory]:
-        config = self.model.config
-        return encode_episodes(
-            self.model,
-            self.store,
-            episodes,
-            cameras=config.cameras,
-            block=config.block,
-            phases=[0],
-            proprio=config.proprio_dim > 0,
-        )
+        return encode(self.run, self.store, episodes)
 
     def windows(self, history: int, horizon: int, of: list[Trajectory] | None = None) -> Windows:
         """Windows of the held-out episodes (or of other values along them).

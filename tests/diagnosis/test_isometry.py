@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from told_worlds import ARM, frames_of, told_store, trajectories_of, walk
 
 from jepaflow.diagnosis.figures_geometry import draw_isometry
-from jepaflow.diagnosis.frames import gather_frames, untrained_twin
+from jepaflow.diagnosis.frames import gather_frames
 from jepaflow.diagnosis.isometry import (
     all_distances,
     distances,
@@ -20,6 +20,7 @@ from jepaflow.diagnosis.isometry import (
     weighted_spearman,
 )
 from jepaflow.diagnosis.told import read_told
+from jepaflow.diagnosis.untrained import untrained_twin
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
 
 

@@ -24,11 +24,12 @@ from jepaflow.diagnosis.foresight import carrying, foresee
 from jepaflow.diagnosis.mlp import MLPConfig, fit_mlp
 from jepaflow.diagnosis.probe_data import encode, gather
 from jepaflow.diagnosis.probe_figure import draw_probes
-from jepaflow.diagnosis.probe_floors import quadratic, shrunk, untrained
+from jepaflow.diagnosis.probe_floors import quadratic, shrunk
 from jepaflow.diagnosis.probe_scores import auroc_statistic, score
 from jepaflow.diagnosis.probe_targets import find_targets, read_targets, slices
 from jepaflow.diagnosis.probes import ProbeOptions, linear_score, probe_run
 from jepaflow.diagnosis.ridge import FOLDS, STRENGTHS, ridge, ridges
+from jepaflow.diagnosis.untrained import untrained_twin
 from jepaflow.training.checkpoint import load_run
 from jepaflow.worldmodel.encoder import EncoderConfig
 
@@ -330,7 +331,7 @@ def test_the_untrained_encoder_is_new_and_knows_the_units(tmp_path: Path) -> Non
     model = load_run(make_run(tmp_path / "a", tmp_path / "x.h5", proprio_dim=3)).model
     model.proprio_scaler.mean.fill_(7.0)
     before = torch.random.get_rng_state()
-    fresh, again = untrained(model, 5), untrained(model, 5)
+    fresh, again = untrained_twin(model, 5), untrained_twin(model, 5)
     assert torch.equal(torch.random.get_rng_state(), before)
     own, new, same = (list(m.encoder.parameters()) for m in (model, fresh, again))
     assert not any(torch.equal(a, b) for a, b in zip(own, new) if a.ndim > 1 and a.any())
