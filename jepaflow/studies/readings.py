@@ -34,8 +34,8 @@ class Ratio:
         return values
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready; what enters is finite by construction."""
-        sums = {name: np.round(getattr(self, name), 9).tolist() for name in ("error", "reference", "count")}
+        """JSON-ready, to nine significant digits: collapsed latents have tiny errors, whose ratio counts all the same."""
+        sums = {name: _significant(getattr(self, name)) for name in ("error", "reference", "count")}
         return {"episodes": list(self.episodes), **sums}
 
     @classmethod
@@ -86,6 +86,10 @@ def sum_by_episode(
         np.add.at(total, row, np.where(real, values, 0.0))
         sums.append(total)
     return Ratio(tuple(int(e) for e in names), *sums)
+
+
+def _significant(values: Float[ndarray, "E N"]) -> list[list[float]]:
+    return [[float(f"{value:.9g}") for value in row] for row in values]
 
 
 def _one_minus(one: Ratio) -> Statistic:

@@ -162,3 +162,8 @@ def test_windows_become_sums_and_json() -> None:
     assert ratio.values() == pytest.approx([1 - 11 / 30, 1 - 7 / 20])
     again = Readings.from_json(json.loads(json.dumps(Readings({"a": ratio}, {"b": 1.0}).as_json())))
     assert again.ratios["a"].error.tolist() == ratio.error.tolist() and again.scalars == {"b": 1.0}
+
+
+def test_tiny_errors_of_collapsed_latents_survive_their_file() -> None:
+    tiny = Ratio((0, 1), *np.array([[[1e-11], [3e-11]], [[2e-11], [6e-11]], [[1.0], [1.0]]]))
+    assert Ratio.from_json(json.loads(json.dumps(tiny.as_json()))).values() == pytest.approx([0.5])
