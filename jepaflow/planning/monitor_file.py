@@ -20,6 +20,8 @@ def save_judge(run: Run, judge: Judge, facts: dict[str, Any]) -> None:
     """Write `RUN/monitor.json` and `RUN/monitor.safetensors`; `facts` say what it was calibrated on."""
     tensors = {name: getattr(judge, name) for name in PARTS}
     tensors |= dict(zip(LAYERS, judge.layers)) if judge.layers is not None else {}
+    # Whoever is stopped between the two files leaves no monitor, rather than new numbers under an old threshold.
+    (run.path / "monitor.json").unlink(missing_ok=True)
     with atomic_path(run.path / "monitor.safetensors") as temporary:
         save_file({name: value.detach().cpu().float().contiguous() for name, value in tensors.items()}, temporary)
     write_json(
@@ -35,7 +37,7 @@ def load_judge(run: Run) -> Judge:
         JepaflowError: the run has none, it is damaged, or it was calibrated with other weights.
     """
     path, again = run.path / "monitor.safetensors", f"Calibrate it with: jepaflow monitor {run.path}"
-    if not path.is_file():
+    if not path.is_file() or not (run.path / "monitor.json").is_file():
         raise JepaflowError(f"{run.path} has no calibrated monitor. {again}")
     facts = read_json(run.path / "monitor.json")
     if not isinstance(facts, dict) or facts.get("weights") != weights_digest(run.model):

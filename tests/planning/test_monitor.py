@@ -146,6 +146,16 @@ def test_a_missing_a_damaged_and_a_foreign_file_are_one_sentence(run: Run) -> No
         with pytest.raises(JepaflowError, match=r"is damaged .* Calibrate it with: jepaflow monitor"):
             load_judge(run)
     path.write_bytes(whole)
+    facts = run.path / "monitor.json"
+    said = facts.read_text()
+    facts.unlink()
+    with pytest.raises(JepaflowError, match="has no calibrated monitor"):
+        load_judge(run)
+    for damaged, words in ((said[:20], "cannot be read as JSON"), ("[]", "another checkpoint")):
+        facts.write_text(damaged)
+        with pytest.raises(JepaflowError, match=words):
+            load_judge(run)
+    facts.write_text(said)
     with torch.no_grad():
         next(run.model.parameters()).add_(1.0)
     with pytest.raises(JepaflowError, match="another checkpoint"):
