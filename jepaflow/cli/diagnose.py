@@ -125,7 +125,9 @@ def _probes(args: Args, folder: Path) -> dict[str, str]:
         probes = probe_run(loaded, args.dataset.path)
     except JepaflowError as error:
         return {"probes": str(error)}
-    write_results(path, shlex.join(["jepaflow", "probe", str(folder)]), probes.rows())
+    typed = ["jepaflow", "probe", str(folder)]
+    typed += [] if args.dataset.path is None else ["--dataset.path", str(args.dataset.path)]
+    write_results(path, shlex.join(typed), probes.rows())
     with atomic_path(path.with_suffix(".png")) as temporary:
         temporary.write_bytes(draw_probes(probes))
     return {}

@@ -125,7 +125,7 @@ def _collapsed(f: Findings) -> Advice | None:
     return Advice(
         "first",
         "The latents have collapsed",
-        verdict.reasons[-1] if "effective rank" in verdict.reasons[-1] else verdict.reasons[3],
+        next(reason for reason in verdict.reasons if "effective rank" in reason),
         f"Raise λ, the weight of SIGReg, which holds the latents apart; LeWorldModel's is {PUBLISHED}.{said} No other figure of "
         "this page means much until this is mended.",
         (f.train(f"--loss.sigreg {weight:.3g}"),),

@@ -13,7 +13,7 @@ from jepaflow.common.results import Row
 Direction = Literal["higher", "lower"]
 
 # Last words of a row's name (or its unit) that say which way is better; what is in NEITHER has no better side.
-LOWER = re.compile(r"(^|[/_@])(mse|rmse|mae|error|false|false_alarms?|delay|neighbours)([/_@]|$)")
+LOWER = re.compile(r"(^|[/_@])(mse|rmse|mae|error|false|false_alarms?|delay|neighbours|open_loop_belief)([/_@]|$)")
 NEITHER = re.compile(
     r"^(skill_shuffled|effective_rank|latent_spread|straightness|mse|not_normal|normality_by_time)(@|$)|(^|/)(colour|color)(_|/|$)"
 )

@@ -130,7 +130,7 @@ def _read(folder: Path, kind: TopicKind, why: str) -> Topic:
     content = read_json(path)
     try:
         rows = tuple(read_row(row) for row in content["rows"])
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise JepaflowError(f"{path} is not a results file ({error}). Make it anew: {command}") from error
     pictures = {p.name: p.read_bytes() for p in sorted((folder / "diagnosis").glob(f"{kind.key}*.png"))}
     return Topic(kind, rows, pictures, str(content.get("command", command)))

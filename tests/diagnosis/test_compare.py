@@ -39,6 +39,7 @@ def row(name: str, low: float, high: float, **floors: float) -> Row:
         ("skill_shuffled@3", [(0.1, 0.2), (0.3, 0.4)], None),
         ("surprise/colour/auroc", [(0.1, 0.2), (0.3, 0.4)], None),  # a control
         ("surprise/teleport/auroc", [(0.1, 0.2), (0.3, 0.4)], 1),
+        ("slip/open_loop_belief", [(0.1, 0.2), (0.3, 0.4)], 0),  # to believe what is no longer so
     ],
 )
 def test_best_only_where_intervals_lie_apart(

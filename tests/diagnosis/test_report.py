@@ -146,9 +146,10 @@ def test_a_broken_topic_names_its_file_and_how_to_make_it(run_folder: Path) -> N
     write_json(run_folder / "diagnosis" / "monitor.json", {"rows": [{"name": "slip"}]})
     with pytest.raises(JepaflowError, match=r"monitor\.json is not a results file .* jepaflow monitor"):
         read_topics(run_folder)
-    write_json(run_folder / "diagnosis" / "monitor.json", [1])
-    with pytest.raises(JepaflowError, match="is not a results file"):
-        read_topics(run_folder)
+    for damaged in ([1], {"rows": [3]}, {"rows": 3}):
+        write_json(run_folder / "diagnosis" / "monitor.json", damaged)
+        with pytest.raises(JepaflowError, match="is not a results file"):
+            read_topics(run_folder)
 
 
 def test_topics_of_an_empty_folder_are_all_missing(tmp_path: Path) -> None:
