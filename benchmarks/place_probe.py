@@ -24,7 +24,8 @@ from jepaflow.common.results import Row
 from jepaflow.data.store import Store
 from jepaflow.diagnosis.foresight import Foresight, carrying, foresee, owners
 from jepaflow.diagnosis.heldout import held_out
-from jepaflow.diagnosis.latents import Trajectory, choose_episodes, encode_episodes
+from jepaflow.diagnosis.latents import Trajectory, choose_episodes
+from jepaflow.diagnosis.probe_data import encode
 from jepaflow.diagnosis.ridge import Others, ridge
 from jepaflow.planning.goal import Probe
 from jepaflow.training.checkpoint import Run
@@ -124,16 +125,7 @@ def _probe(known: Frames, also: Sequence[Frames], seed: int) -> Probe:
 
 def _trajectories(run: Run, store: Store, episodes: list[int], found: Sequence[Place]) -> list[Trajectory]:
     """Encode episodes; put the places' true coordinates behind the latents."""
-    config = run.model.config
-    encoded = encode_episodes(
-        run.model,
-        store,
-        episodes,
-        cameras=config.cameras,
-        block=config.block,
-        phases=[0],
-        proprio=config.proprio_dim > 0,
-    )
+    config, encoded = run.model.config, encode(run, store, episodes)
     columns = [c for place in found for c in place.columns]
     return carrying(
         encoded, lambda one: store.read("state", store.episode_rows(one.episode)[:: config.block])[:, columns]

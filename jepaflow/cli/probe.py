@@ -99,7 +99,7 @@ def _print(probes: Probes) -> None:
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("target", no_wrap=True)
+    table.add_column("target")  # wraps, so that no figure is cut
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     return table

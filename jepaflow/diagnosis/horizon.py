@@ -22,7 +22,7 @@ from jepaflow.diagnosis.as_row import as_row
 from jepaflow.diagnosis.forecast import Forecast, ForecastErrors, Windows, cut_windows, measure_forecast, summarise
 from jepaflow.diagnosis.geometry import first_phases
 from jepaflow.diagnosis.latents import Imagines, Trajectory
-from jepaflow.diagnosis.resample import Estimate, percentiles, ratio, resample
+from jepaflow.diagnosis.resample import Estimate, Statistic, percentiles, ratio, resample
 
 FAR = 50
 LIMIT = 300
@@ -166,7 +166,7 @@ def mean_latent_errors(
     return result
 
 
-def _estimates(statistic, errors: ForecastErrors, draws: int, seed: int) -> tuple[Estimate, ...]:  # type: ignore[no-untyped-def]
+def _estimates(statistic: Statistic, errors: ForecastErrors, draws: int, seed: int) -> tuple[Estimate, ...]:
     values = statistic(np.ones((1, len(errors.episodes))))[0]
     sample = resample([statistic], [errors.episodes], draws, seed)
     result = []
