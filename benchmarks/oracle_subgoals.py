@@ -5,9 +5,9 @@
 The demonstration of each trial is replayed in the simulator and its frame every m blocks is encoded. System 1
 (`subgoals.walker`) aims at the farthest of these frames that reachability says is near. Beside it, on the same trials and
 budget, the goal's frame alone: by the same System 1 (``flat``), and as `evaluate --solver.kind proposal --proposals
-inverse` runs the head (``flat_evaluate``).
+inverse` runs the head (``flat_evaluate``). Both again with a random block wherever a block changed nothing (``_loose``).
 
-Rows: ``far/<protocol>/flat``, ``flat_evaluate``, ``oracle_<m>``, and ``..._end``.
+Rows: ``far/<protocol>/flat_evaluate``, ``flat``, ``flat_loose``, ``oracle_<m>``, ``oracle_<m>_loose``, and ``..._end``.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.config import ControllerConfig, SolverConfig
 from jepaflow.planning.controller import Controller
 from jepaflow.planning.goal import Goal
-from jepaflow.sims.registry import World, WorldEntry
+from jepaflow.sims.registry import World, WorldEntry, action_bounds
 from jepaflow.subgoals.reachability import Reachability
-from jepaflow.subgoals.walker import Aim, system_1
+from jepaflow.subgoals.walker import Aim, Stall, system_1
 from jepaflow.training.checkpoint import Run, load_run
 from jepaflow.training.heads import load_heads
+from jepaflow.training.latents import cached_latents
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,26 @@ class FramesPolicy:
         controller: System 1.
         reach: says what is near.
         frames: sub-goals (E, S, D), the last is the goal.
+        stall: notices blocks that changed nothing, after which one is drawn at random; None: they are not noticed.
     """
 
-    def __init__(self, policy: PlannerPolicy, controller: Controller, reach: Reachability, frames: Tensor) -> None:
-        self.policy, self.controller, self.reach, self.frames = policy, controller, reach, frames
+    def __init__(
+        self,
+        policy: PlannerPolicy,
+        controller: Controller,
+        reach: Reachability,
+        frames: Tensor,
+        stall: Stall | None = None,
+    ) -> None:
+        self.policy, self.controller, self.reach, self.frames, self.stall = policy, controller, reach, frames, stall
 
     def begin(self, worlds: Sequence[World], goals: np.ndarray) -> None:
         """Start at the first sub-goal."""
         self.aim = Aim(self.reach, self.frames)
+        self.rng, self.bounds = np.random.default_rng(0), action_bounds(worlds[0])
+        self.loose = np.zeros(len(worlds), bool)
+        if self.stall is not None:
+            self.stall.begin()
         self.last = np.stack([world.still_action() for world in worlds])
 
     def act(self, step: int, worlds: Sequence[World]) -> np.ndarray:
@@ -78,9 +91,15 @@ class FramesPolicy:
         seen = None
         if step % self.controller.model.config.block == 0:
             seen = [world.observation() for world in worlds]
-            aimed = self.aim.look(torch.from_numpy(self.policy.look(worlds)[2]))
+            z = torch.from_numpy(self.policy.look(worlds)[2])
+            aimed = self.aim.look(z)
             self.controller.reset(Goal(aimed[:, None]), start_action=self.last)
+            if self.stall is not None:
+                self.loose = self.stall.look(z, self.reach.between(z, aimed))
+                self.drawn = self.rng.uniform(*self.bounds, (len(worlds), len(self.bounds[0])))
         self.last = self.policy.decide(seen)
+        if self.loose.any():
+            self.last = np.where(self.loose[:, None], self.drawn, self.last)
         return self.last
 
 
@@ -156,9 +175,15 @@ def main(args: Args) -> None:
     )
     policy = PlannerPolicy(entry, size, controller, views)
     judge("flat", policy, "the goal's frame alone")
+    stall = Stall(cached_latents(run)[0], run.model.config.block)
+    loose = "; a random block after one that changed nothing"
+    goal = demonstrations(run, entry, controller, trials, trials.offset)
+    judge("flat_loose", FramesPolicy(policy, controller, reach, goal, stall), f"the goal's frame alone{loose}")
     for every in args.every:
-        walker = FramesPolicy(policy, controller, reach, demonstrations(run, entry, controller, trials, every))
-        judge(f"oracle_{every}", walker, f"true future frames every {every} blocks as sub-goals")
+        frames = demonstrations(run, entry, controller, trials, every)
+        words = f"true future frames every {every} blocks as sub-goals"
+        judge(f"oracle_{every}", FramesPolicy(policy, controller, reach, frames), words)
+        judge(f"oracle_{every}_loose", FramesPolicy(policy, controller, reach, frames, stall), words + loose)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ The inverse-dynamics head is told how many model steps it has: those that the wa
 fewer, because a planner is in a hurry. Of the sub-goals ahead it aims at the farthest that is surely within reach, not at
 the next: a row of frames is a corridor, not a list of stops. What is not reached in time is given up for the next.
 
+A head that answers the same picture with the same action stays for ever where that action leads into a wall (the maze: all
+failures). Where a block changed nothing though the aim is not reached (`Stall`), the next block is drawn at random.
+
 Legend: E environments, S sub-goals each, D latent.
 """
 
@@ -11,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from torch import Tensor
 
 from jepaflow.common.errors import JepaflowError
@@ -21,12 +25,15 @@ from jepaflow.planning.proposals import InverseProposals
 from jepaflow.planning.space import ActionSpace, make_parameterisation
 from jepaflow.subgoals.reachability import Reachability
 from jepaflow.training.heads import Heads
+from jepaflow.training.latents import Latents
 from jepaflow.worldmodel.jepa import JEPA
 
 HASTE = 0.6
 """share of the steps that System 1 is told it has"""
 HOLD = 0.6
 """model steps to the aim below which it stays"""
+STALLED = 0.3
+"""of the median change that a block of the data makes: less is none"""
 
 
 def system_1(model: JEPA, space: ActionSpace, heads: Heads, reach: Reachability, seed: int = 0) -> Controller:
@@ -65,6 +72,8 @@ class AimConfig:
     """least P(within h) of what is aimed at ahead, read as the graph's edges are"""
     ahead: int = 10
     """sub-goals that are looked at ahead"""
+    arrived: float = 1.0
+    """model steps to what is aimed at, below which the next is due however far it is: who waits there stands still"""
     patience: int = 8
     """blocks after which the next sub-goal is due anyway"""
 
@@ -101,11 +110,40 @@ class Aim:
         log_p = self.reach.log_probabilities(z, self.rows.flatten(0, 1), i, i * (last + 1) + candidates.flatten())
         near = torch.from_numpy(self.reach.within(log_p, config.within) > config.tau).view(candidates.shape)
         best = torch.where(near, candidates, self.at[:, None]).amax(1)
-        late = (best == self.at) & (self.given_up > 0)
-        best = torch.where(late, (self.at + 1).clamp(max=last), best)
+        arrived = self.reach.between(z, self.rows[every, self.at]) <= config.arrived
+        due = (best == self.at) & (arrived | (self.given_up > 0))
+        best = torch.where(due, (self.at + 1).clamp(max=last), best)
         self.waited = torch.where(best > self.at, 0, self.waited + 1)
         self.at = best
         return self.rows[every, self.at]
+
+
+class Stall:
+    """Notices blocks that changed nothing.
+
+    Args:
+        latents: of training episodes; what their blocks change is the measure.
+        block: K, control steps in a model step.
+    """
+
+    def __init__(self, latents: Latents, block: int) -> None:
+        later = np.flatnonzero(latents.corpus.step >= block)
+        if len(later) == 0:
+            raise JepaflowError("No episode is a block long, so that no change is known. Record longer episodes.")
+        change = latents.z[torch.from_numpy(later)] - latents.z[torch.from_numpy(later - block)]
+        self.least = STALLED * float(change.norm(dim=1).median())
+        self._before: Tensor | None = None
+
+    def begin(self) -> None:
+        """Forget the last episode."""
+        self._before = None
+
+    def look(self, z: Float[Tensor, "E D"], to_go: Float[Tensor, " E"]) -> Bool[ndarray, " E"]:
+        """Return where the last block changed nothing although there are steps to go; once a block."""
+        before, self._before = self._before, z
+        if before is None:
+            return np.zeros(len(z), bool)
+        return np.asarray((((z - before).norm(dim=1) < self.least) & (to_go > HOLD)).numpy())
 
 
 def repeat_last(rows: list[Float[Tensor, "_ D"]]) -> Float[Tensor, "E S D"]:

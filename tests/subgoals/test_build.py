@@ -32,6 +32,12 @@ class Wall(Reachability):
         bins = torch.arange(11.0)
         return (-2.0 * (bins[None] - steps[:, None]).square()).log_softmax(-1)
 
+    def between(self, a, b):
+        a, b = torch.broadcast_tensors(a, b)
+        each = torch.arange(a[..., 0].numel())
+        log_p = self.log_probabilities(a.flatten(0, -2), b.flatten(0, -2), each, each)
+        return torch.from_numpy(self.steps(log_p)).view(a.shape[:-1])
+
 
 def plane(tmp_path, count: int = 60) -> tuple[Latents, Landmarks]:
     """Return walks in the plane that go round the wall, and landmarks of them."""
