@@ -2,7 +2,7 @@
 
 The prior is frozen: exact flows towards every goal. The residual sees what the prior cannot: the task's marks, how far a node is
 from them, and which of them the walk has met, how long ago and for which share of its way. Its score of a next node is
-w . gelu(query(walk so far, task) + key(next node, task)); w begins at zero, so that the policy begins as the prior, and walks
+w . net(query(walk so far, task) + key(next node, task)); w begins at zero, so that the policy begins as the prior, and walks
 keep arriving whatever it learns, because the prior's mask stays.
 
 Legend: C tasks, M kinds of marks, N nodes, W walks, L nodes of the longest walk, K most edges, D features, B widest degree.
@@ -101,7 +101,7 @@ class Residual(nn.Module):
         self.learnt = nn.Parameter(0.1 * torch.randn(config.nodes, config.learnt))
         self.embed = perceptron(config.features + config.learnt + 2 + 2 * m, h, h, 1)
         self.key, self.query = nn.Linear(h, h), perceptron(4 * h + 1 + 3 * m, h, h, 1)
-        self.score = nn.Linear(h, 1, bias=False)
+        self.mix, self.score = nn.Linear(h, h), nn.Linear(h, 1, bias=False)
         nn.init.zeros_(self.score.weight)
         self.total = perceptron(3 * h, h, 1, 1) if config.log_z else None
         if self.total is not None:
@@ -175,6 +175,7 @@ class Residual(nn.Module):
         )
         base = prior.log_step(here, seen.goal[what], left)
         key = self.key(seen.node)[what[:, None], prior.target[here]]
-        score = self.score(nn.functional.gelu(self.query(told)[:, None] + key)).squeeze(2)
+        joined = nn.functional.gelu(self.query(told)[:, None] + key)
+        score = self.score(nn.functional.gelu(self.mix(joined))).squeeze(2)
         policy = (base + score).log_softmax(1)
         return policy, base, torch.stack([walk, step], 1)

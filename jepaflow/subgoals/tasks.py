@@ -20,21 +20,13 @@ from jepaflow.subgoals.graph import FAR, Graph
 
 @dataclass(frozen=True, eq=False)
 class Tasks:
-    """Conditions, in rows.
-
-    Raises:
-        JepaflowError: their numbers differ.
-    """
+    """Conditions, in rows."""
 
     start: Int[ndarray, " C"]
     """node"""
     goal: Int[ndarray, " C"]
     """position among the prior's goals"""
     marks: Bool[ndarray, "C M N"]
-
-    def __post_init__(self) -> None:
-        if not len(self.start) == len(self.goal) == len(self.marks):
-            raise JepaflowError("Tasks need one start, one goal and one row of marks each.")
 
     def __len__(self) -> int:
         return len(self.start)
