@@ -1,40 +1,24 @@
-"""`python -m benchmarks.subgoals_speed`: how long System 2 thinks, on 1,024 landmarks of 16 rooms.
+"""`jepaflow benchmark subgoals`: how long System 2 thinks, on 1,024 landmarks of 16 rooms.
 
 Re-planning is what happens after an edge has failed: the edge is penalised, and the flows towards the goal from everywhere are
 computed anew. Sampling draws 1,000 plans from one far start. The network is untrained: its speed does not depend on its weights.
 """
 
-import shlex
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 
+from jepaflow.cli.benchmark import Subgoals
 from jepaflow.common.console import console
-from jepaflow.common.results import Row, write_results
+from jepaflow.common.results import Row
 from jepaflow.subgoals.exact import solve
 from jepaflow.subgoals.flow_models import FlowConfig, NeuralFlow
 from jepaflow.subgoals.graph import FAR
 from jepaflow.subgoals.rooms import RoomsConfig, make_rooms
 from jepaflow.subgoals.shortest import k_shortest, shortest_walk
 from jepaflow.subgoals.verify import learned
-
-
-@dataclass(frozen=True)
-class Args:
-    """Measure re-planning and sampling."""
-
-    landmarks: int = 1024
-    horizon: int = 40
-    """most edges of a walk"""
-    repeats: int = 30
-    threads: int = 1
-    json: Path | None = field(default=Path("results/system2.json"))
 
 
 def milliseconds(work: Callable[[], object], repeats: int) -> np.ndarray:
@@ -48,8 +32,8 @@ def milliseconds(work: Callable[[], object], repeats: int) -> np.ndarray:
     return np.array(found)
 
 
-def main(args: Args) -> None:
-    """Measure, and write the rows."""
+def subgoals_rows(args: Subgoals) -> list[Row]:
+    """Measure what `jepaflow benchmark subgoals` asks for."""
     torch.set_num_threads(args.threads)
     graph = make_rooms(RoomsConfig(args.landmarks, 4, 4)).graph
     goal = np.array([args.landmarks - 1])
@@ -88,11 +72,4 @@ def main(args: Args) -> None:
         low, high = float(took.min()), float(took.max())
         rows.append(Row(f"speed/subgoals_{name}", float(np.median(took)), low, high, len(took), 1, "ms", note=note))
         console.print(f"{rows[-1].name}: {rows[-1].value:.1f} ms ({low:.1f} – {high:.1f})")
-    if args.json is not None:
-        write_results(
-            args.json, shlex.join(["python", "-m", "benchmarks.subgoals_speed", *sys.argv[1:]]), rows, keep=True
-        )
-
-
-if __name__ == "__main__":
-    main(tyro.cli(Args))
+    return rows

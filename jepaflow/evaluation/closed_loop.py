@@ -64,8 +64,8 @@ def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluatio
     """
     entry = world_of(run, trials.env)
     config = run.model.config
+    planner, controller = plan_trials(run, trials, settings)  # first: it says what is missing
     floors, ceilings = floors_and_ceiling(entry, trials, settings.control.seed, config.block)
-    planner, controller = plan_trials(run, trials, settings)
     guess = UnguidedPolicy(controller.planner.parameterisation, config.block, settings.control.seed)
     floors["unguided"] = _run(entry, config.image_size, guess, trials, "unguided")
     if has_clone(run.path):

@@ -83,10 +83,20 @@ def test_load_and_convert_measure_every_row(tmp_path: Path) -> None:
     assert list(rows_of(out)) == expected
 
 
+def test_sub_goals_are_timed(tmp_path: Path) -> None:
+    out = tmp_path / "speed.json"
+    assert (
+        main(["benchmark", "subgoals", "--landmarks", "64", "--horizon", "16", "--repeats", "1", "--json", str(out)])
+        == 0
+    )
+    assert "speed/subgoals_replan" in rows_of(out)
+    assert all(row["value"] > 0 for row in rows_of(out).values())
+
+
 @pytest.mark.parametrize(
     ("words", "sentence", "code"),
     [
-        ("subgoals", "nothing to measure yet", 1),
+        ("subgoals --repeats 0", "--repeats is 0", 2),
         ("plan --rows nothing", "There is no row 'nothing'", 1),
         ("plan --budget.samples 0", "--budget.samples is 0", 2),
         ("plan --budget.part 31", "only 30 iterations", 2),
