@@ -168,7 +168,7 @@ def train_rtb(
 
 
 def _pool(prior: Prior, tasks: Tasks, config: RTBConfig) -> Int[ndarray, "C pool L"]:
-    task, each = tasks.repeated(config.pool)
+    each = tasks.repeated(config.pool)[1]
     drawn = prior.flows.sample(each.start, each.goal, np.random.default_rng((config.seed, 2**31)))
     return drawn.nodes.reshape(len(tasks), config.pool, -1)
 

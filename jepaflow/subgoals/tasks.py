@@ -10,7 +10,7 @@ Legend: C tasks, M kinds of marks, N nodes, G goals of the prior.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from jepaflow.common.errors import JepaflowError
