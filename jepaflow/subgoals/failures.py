@@ -1,9 +1,9 @@
 """What to make of a way that did not work: all ways beside it cost more, not that one edge alone.
 
 With hundreds of landmarks a shut door is crossed by dozens of edges, and a plan that only avoids the one that failed tries
-the next. So the places around are divided: who is nearer to where the robot stands than to where it wanted to go lies
-before, the others beyond, and every edge from before to beyond within a radius is penalised. A second failure of the same
-way costs twice as much, and so on: a random stumble costs a little, a shut door soon costs any detour.
+the next. So the places around are divided: beyond lies what is near to where the robot wanted to go, and nearer to that than to
+where it stands; before lies the rest around it. Every edge from before to beyond is penalised. Each further failure of the
+same way is dearer: a random stumble costs a little, a shut door soon costs any detour.
 
 Legend: N landmarks; node N is a start, N + 1 a goal (`attach`).
 """
@@ -23,16 +23,20 @@ from jepaflow.subgoals.graph import Graph
 class PenaltyConfig:
     """How dear a failure is."""
 
-    first: float = 6.0
+    first: float = 4.0
     """model steps that a first failure costs"""
-    factor: float = 2.0
+    factor: float = 6.0
     """by which each further failure of the same way is dearer"""
-    radius: float = 3.0
-    """model steps around both ends within which ways are taken for the same; at least the length of the way that failed"""
+    beyond: float = 3.0
+    """model steps around where it wanted to go that count as beyond: what one edge may leap"""
+    grows: float = 3.0
+    """model steps by which a further failure of the same way reaches further, on both sides"""
+    before: float = 6.0
+    """model steps around where it stands that count as before: who takes a run-up is still there"""
 
     def __post_init__(self) -> None:
-        if min(self.first, self.radius) <= 0 or self.factor < 1:
-            raise JepaflowError("A penalty and its radius must be positive, its factor at least 1.")
+        if min(self.first, self.beyond, self.before) <= 0 or self.factor < 1:
+            raise JepaflowError("A penalty and its distances must be positive, its factor at least 1.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,53 +50,49 @@ class Failure:
     by: float
 
 
-def failure(
-    graph: Graph, one: int, other: int, earlier: list[Failure], config: PenaltyConfig | None = None
-) -> Failure:
+def failure(graph: Graph, other: int, earlier: list[Failure], config: PenaltyConfig | None = None) -> Failure:
     """Describe a way that failed.
 
     Args:
-        graph: with start and goal, as it was without any penalty.
-        one: node where the robot stands.
+        graph: landmarks, the start where the robot stands now, and the goal, without any penalty.
         other: node where it wanted to go.
         earlier: failures of this episode.
         config: see there.
     """
     config = config or PenaltyConfig()
-    n = graph.nodes - 2
-    away = [_away(graph, node) for node in (one, other)]
-    radius = max(config.radius, float(away[0][other]) if np.isfinite(away[0][other]) else 0.0)
-    nearer = away[0] < away[1]
-    before, beyond = nearer & (away[0] <= radius), ~nearer & (away[1] <= radius)
-    before[one], beyond[other] = True, True
-    made = Failure(before[:n], np.append(beyond[:n], beyond[n + 1]), config.first)
-    times = sum(bool((made.before & f.before).any() and (made.beyond & f.beyond).any()) for f in earlier)
-    return replace(made, by=config.first * config.factor**times)
+    first = _around(graph, other, config, 0)
+    times = sum(_same(first.before, f.before) and _same(first.beyond, f.beyond) for f in earlier)
+    return _around(graph, other, config, times)
 
 
-def penalised(graph: Graph, failures: list[Failure]) -> Graph:
+def _same(one: Bool[ndarray, " n"], other: Bool[ndarray, " n"]) -> bool:
+    """Return whether two sets of nodes share half of the smaller one."""
+    return bool(2 * (one & other).sum() >= max(1, min(one.sum(), other.sum())))
+
+
+def _around(graph: Graph, other: int, config: PenaltyConfig, times: int) -> Failure:
+    """Divide the places around after so many earlier failures of the same way."""
+    n, more = graph.nodes - 2, config.grows * times
+    here = dijkstra(graph.matrix, indices=n)
+    there = np.minimum(dijkstra(graph.matrix, indices=other), dijkstra(graph.matrix.T.tocsr(), indices=other))
+    beyond = (there < here) & (there <= config.beyond + more)
+    beyond[other] = True
+    before = ~beyond & (here <= config.before + more)
+    by = config.first * config.factor**times
+    return Failure(before[:n], np.append(beyond[:n], beyond[n + 1]), by)
+
+
+def penalised(graph: Graph, failures: list[Failure], start_before: Bool[ndarray, " F"]) -> Graph:
     """Return a graph with start and goal in which the ways that failed cost more.
 
     Args:
-        graph: the landmarks with a start and a goal, perhaps other ones than those of the failures: a start lies before a
-            failure if it lies nearer to what is before than to what is beyond.
-        failures: of this episode.
+        graph: the landmarks with a start and a goal, perhaps other ones than those of the failures.
+        failures: F of this episode.
+        start_before: whether the start lies before each of them.
     """
-    n = graph.nodes - 2
-    for each in failures:
-        before, beyond = np.append(each.before, [False, False]), np.append(each.beyond[:n], [False, each.beyond[n]])
-        leaves = graph.source == n
-        here, there = (
-            graph.cost[leaves & side[graph.indices]].min(initial=np.inf) for side in (before, beyond)
-        )
-        before[n] = here <= there
-        crosses = before[graph.source] & beyond[graph.indices]
-        graph = replace(graph, cost=graph.cost + each.by * crosses)
-    return graph
-
-
-def _away(graph: Graph, node: int) -> Float[ndarray, " N"]:
-    """Return the cost between a node and every other, whichever direction is cheaper."""
-    out = dijkstra(graph.matrix, indices=node)
-    back = dijkstra(graph.matrix.T.tocsr(), indices=node)
-    return np.asarray(np.minimum(out, back))
+    cost = graph.cost.copy()
+    for each, standing in zip(failures, start_before, strict=True):
+        before = np.append(each.before, [standing, False])
+        beyond = np.append(each.beyond[:-1], [False, each.beyond[-1]])
+        cost += each.by * (before[graph.source] & beyond[graph.indices])
+    return replace(graph, cost=cost)

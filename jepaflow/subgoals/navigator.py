@@ -119,7 +119,8 @@ class Navigator:
         self.rng = np.random.default_rng(self.config.seed)
         self.failures: list[list[Failure]] = [[] for _ in z]
         self.plans: list[list[Plan]] = [[] for _ in z]
-        self.attached: list[Attached | None] = [None] * len(z)
+        self.tried: list[list[Tensor]] = [[] for _ in z]
+        """where the robot stood at each failure, and where it wanted to go (2, D)"""
         self.walk: list[list[int]] = [[] for _ in z]
         self.tries, self.bad = np.zeros(len(z), int), np.zeros(len(z), int)
         rows = goal[:, None].expand(-1, self.config.most, -1).clone()
@@ -159,15 +160,11 @@ class Navigator:
     def _give_up(self, z: Float[Tensor, "E D"], failed: ndarray) -> None:
         """Penalise what some environments tried, and plan anew."""
         for e in failed:
-            at, walk, here = int(self.aim.at[e]), self.walk[e], self.attached[e]
-            assert here is not None
-            rows = self.aim.rows[e, : at + 1]
-            # The sub-goal behind the aim that is nearest is where it stands; before the first, that is the start.
-            away = self.reach.between(z[e].expand(at, -1), rows[:at]) if at else torch.zeros(0)
-            place = int(away.argmin()) if at and float(away.min()) <= self.config.aim.within else -1
-            one = walk[min(place, len(walk) - 2)] if place >= 0 and len(walk) > 1 else here.start
+            at, walk = int(self.aim.at[e]), self.walk[e]
             other = walk[min(at, len(walk) - 1)]
-            self.failures[e].append(failure(here.graph, one, other, self.failures[e], self.config.penalty))
+            here = self._attach(z, int(e))
+            self.failures[e].append(failure(here.graph, other, self.failures[e], self.config.penalty))
+            self.tried[e].append(torch.stack([z[e], self.aim.rows[e, at]]))
             self.counts.wasted += int(self.tries[e])
         self.counts.replans += len(failed)
         self._plan(z, failed)
@@ -193,9 +190,13 @@ class Navigator:
 
     def _propose(self, z: Float[Tensor, "E D"], e: int) -> list[tuple[list[int], Float[ndarray, " S"]]]:
         """Return walks from the start to the goal, each with the cost from its every node on; straight where there is none."""
-        here = attach(self.graph, self.reach, self.marks, z[e], self.goal[e], self.config.build)
-        self.attached[e] = here
-        graph = penalised(here.graph, self.failures[e])
+        here = self._attach(z, e)
+        graph = here.graph
+        if self.failures[e]:
+            stood, wanted = torch.stack(self.tried[e], 1)
+            z_here = z[e].expand_as(stood)
+            side = self.reach.between(z_here, stood) <= self.reach.between(z_here, wanted)
+            graph = penalised(graph, self.failures[e], side.numpy())
         walks = self.planner.plan(graph, here.start, here.goal, self.config.count, self.rng)
         found = []
         for walk in walks.as_lists():
@@ -205,6 +206,9 @@ class Navigator:
             return found
         away = distances(graph, np.array([here.goal]))[0, here.start]
         return [([here.start, here.goal], np.array([away if np.isfinite(away) else 1e6, 0.0]))]
+
+    def _attach(self, z: Float[Tensor, "E D"], e: int) -> Attached:
+        return attach(self.graph, self.reach, self.marks, z[e], self.goal[e], self.config.build)
 
     def _imagined(self, z: Tensor, flat: list[tuple[int, list[int], ndarray]]) -> list[float]:
         """Return the imagined cost of walks; nan where there is no choice or no imagination."""
