@@ -8,6 +8,8 @@ the middle door of its route is shut (of Dijkstra's for those who make no plan);
 control steps end at the first arrival or with the budget; wasted ones are those beyond the shortest way at full speed,
 which knows the shut door from the start.
 
+``informed`` is the ceiling of the blocked protocol: Dijkstra that is told of the shut door.
+
 Rows: ``far/maze/<who>@<distance>`` or ``blocked/maze/<who>``, each also ``_executed`` and ``_wasted``.
 Needs `jepaflow subgoals fit RUN --avoid-from 4`.
 """
@@ -25,7 +27,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from benchmarks.navigating import FlatPolicy, NavigatingPolicy, Setup, set_up
+from benchmarks.navigating import FlatPolicy, InformedPolicy, NavigatingPolicy, Setup, set_up
 from benchmarks.oracle_subgoals import demonstrations
 from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
@@ -34,7 +36,7 @@ from jepaflow.common.results import Row, write_results
 from jepaflow.evaluation.closed_loop import floors_and_ceiling
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.outcome import Outcome
-from jepaflow.evaluation.run import Policy, run_trials
+from jepaflow.evaluation.run import Policy, RandomPolicy, ReplayPolicy, run_trials
 from jepaflow.evaluation.trials import Trials
 from jepaflow.sims.maze import MazeEnv, geodesic
 from jepaflow.sims.registry import World
@@ -43,6 +45,7 @@ SHUT_AT = 10
 """control step after which the door is shut"""
 BLOCKED_BUDGET = 300
 WHO = ("flat_plain", "flat", "dijkstra", "dijkstra_replan", "exact_replan", "gflownet_replan", "oracle")
+BLOCKED = (*WHO[:-1], "informed")
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Args:
     protocol: str = "maze_far"
     blocked: bool = False
     """shut a door on the way"""
-    who: tuple[str, ...] = WHO
-    """planners, beside those of the rows ``<planner>_cost``: walks ranked by their cost instead of by imagination"""
+    who: tuple[str, ...] = ()
+    """whom to measure; also e.g. gflownet_replan_cost: walks ranked by their cost instead of by imagination"""
     trials: int = 210
     seeds: int = 3
     json: Path | None = None
@@ -132,8 +135,26 @@ def rows_of(
     return rows
 
 
-def make(who: str, setup: Setup, trials: Trials, seed: int) -> Policy:
-    """Return a policy by its name."""
+def blocked_floors(setup: Setup, trials: Trials, doors: np.ndarray) -> dict[str, float]:
+    """Return what random actions and standing still reach with the doors shut."""
+    world, block = setup.entry.make(8), setup.run.model.config.block
+    floors: dict[str, Policy] = {
+        "random": RandomPolicy(world, 0),
+        "random_hold": RandomPolicy(world, 0, block),
+        "still": ReplayPolicy(trials.actions[:, :0]),
+    }
+    return {
+        name: run_trials(
+            setup.entry, 8, Blocked(policy, doors), trials.starts, trials.goals, BLOCKED_BUDGET, name
+        ).ever_rate
+        for name, policy in floors.items()
+    }
+
+
+def make(who: str, setup: Setup, trials: Trials, seed: int, shut: np.ndarray | None) -> Policy:
+    """Return a policy by its name; ``shut``: doors that are shut on Dijkstra's routes, if any."""
+    if who == "informed":
+        return InformedPolicy(setup, seed, trials, np.full(len(trials), -1) if shut is None else shut)
     if who == "flat_plain":
         return FlatPolicy(setup, seed, loose=False)
     if who == "flat":
@@ -157,16 +178,17 @@ def main(args: Args) -> None:
     ceiling = {name: each.ever_rate for name, each in ceilings.items()}
     others = None
     if args.blocked:
-        floor, ceiling = {}, {}
         others = setup.doors_of_dijkstra(trials)
+        floor, ceiling = blocked_floors(setup, trials, others), {}
     command = shlex.join(["python", "-m", "benchmarks.navigate", *sys.argv[1:]])
-    for who in args.who:
+    for who in args.who or (BLOCKED if args.blocked else WHO):
         began, runs, notes = time.perf_counter(), [], []
         for seed in range(args.seeds):
-            policy: Policy = make(who, setup, trials, seed)
+            policy: Policy = make(who, setup, trials, seed, others)
             inner = policy
             if args.blocked:
-                policy = Blocked(policy, None if isinstance(policy, NavigatingPolicy) else others)
+                own = isinstance(policy, NavigatingPolicy) and not isinstance(policy, InformedPolicy)
+                policy = Blocked(policy, None if own else others)
             outcome = run_trials(
                 setup.entry, setup.run.model.config.image_size, policy, trials.starts, trials.goals, budget, who
             )

@@ -21,6 +21,7 @@ from jepaflow.planning.goal import Goal
 from jepaflow.sims.maze import MazeEnv
 from jepaflow.sims.registry import World, WorldEntry, action_bounds
 from jepaflow.subgoals.attach import attach
+from jepaflow.subgoals.failures import Failure
 from jepaflow.subgoals.fitted import Subgoals, load_subgoals
 from jepaflow.subgoals.foresight import Foresight
 from jepaflow.subgoals.navigator import Navigator, NavigatorConfig
@@ -182,7 +183,7 @@ class NavigatingPolicy(FlatPolicy):
 
     def start(self, z: Float[Tensor, "E D"]) -> None:
         """Plan."""
-        self.navigator.begin(z, self.goal)
+        self.navigator.begin(z, self.goal, self.told_of())
         self.aimed, self.seen, self.done = self.goal, [z], []
         self.block: list[np.ndarray] = []
 
@@ -199,6 +200,10 @@ class NavigatingPolicy(FlatPolicy):
     def did(self, action: np.ndarray) -> None:
         """Remember what was executed."""
         self.block.append(action)
+
+    def told_of(self) -> list[list[tuple[Failure, Tensor]]] | None:
+        """Return what is known of shut doors: nothing."""
+        return None
 
     def doors(self, worlds: Sequence[World]) -> np.ndarray:
         """Return the middle door of each plan's route; the worlds are in their start states."""
@@ -218,3 +223,39 @@ class NavigatingPolicy(FlatPolicy):
             f"{c.plans / looked:.2f} plans a trial, {ms:.0f} ms each, {self.setup.block * c.wasted / looked:.1f} control steps "
             f"in ways given up, {imagined:.0f} model steps imagined, {c.surprises / looked:.2f} surprises"
         )
+
+
+class InformedPolicy(NavigatingPolicy):
+    """The ceiling: Dijkstra with re-planning, told from the start which door will be shut.
+
+    Args:
+        setup: shared.
+        seed: of random blocks.
+        trials: for the rooms of the goals.
+        shut: number of each trial's door, -1 for none.
+    """
+
+    def __init__(self, setup: Setup, seed: int, trials: Trials, shut: np.ndarray) -> None:
+        super().__init__(setup, "dijkstra", seed, imagine=False)
+        self.goals, self.shut = trials.goals, shut
+
+    def told_of(self) -> list[list[tuple[Failure, Tensor]]] | None:
+        """Return both directions through each door as ways that do not work."""
+        world, marks = self.setup.entry.make(8), self.setup.subgoals.landmarks.z
+        assert isinstance(world, MazeEnv)
+        maze, found = world.config, []
+        room = np.array([maze.room((float(x), float(y))) for x, y in self.setup.places])
+        for goal, door in zip(self.goals, self.shut, strict=True):
+            ways = [maze.doors[door], maze.doors[door][::-1]] if door >= 0 else []
+            there = maze.room((float(goal[0]), float(goal[1])))
+            middle = {each: marks[self._nearest(maze.centre(each))] for way in ways for each in way}
+            found.append(
+                [
+                    (Failure(room == a, np.append(room == b, there == b), 500.0), torch.stack([middle[a], middle[b]]))
+                    for a, b in ways
+                ]
+            )
+        return found
+
+    def _nearest(self, place: tuple[float, float]) -> int:
+        return int(np.linalg.norm(self.setup.places - np.array(place), axis=1).argmin())

@@ -28,6 +28,7 @@ COMMANDS = {
     "monitor": "calibrate and measure a run's alarms: slipped, missed, blocked, moved by someone",
     "evaluate": "plan with a trained model in closed loop, beside the floors",
     "practise": "record what a trained model's planner does, to train the next one on",
+    "subgoals": "landmarks of a run and ways between them: fit, verify, plan, show",
     "study": "whole experiments, trained and measured many times: tension, horizon",
     "benchmark": "measure speed against plain references, and weight: plan, train, load, convert, weight",
 }

@@ -108,18 +108,25 @@ class Navigator:
         self.graph, self.marks, self.planner, self.reach = graph, marks, planner, reach
         self.config, self.foresight, self.surprising = config or NavigatorConfig(), foresight, surprising
 
-    def begin(self, z: Float[Tensor, "E D"], goal: Float[Tensor, "E D"]) -> None:
+    def begin(
+        self,
+        z: Float[Tensor, "E D"],
+        goal: Float[Tensor, "E D"],
+        told: list[list[tuple[Failure, Float[Tensor, "2 D"]]]] | None = None,
+    ) -> None:
         """Plan all episodes.
 
         Args:
             z: latents of the starts.
             goal: latents of the goals.
+            told: ways that are known not to work, with a place on either side; none.
         """
         self.goal, self.block, self.counts = goal, 0, Counts()
         self.rng = np.random.default_rng(self.config.seed)
-        self.failures: list[list[Failure]] = [[] for _ in z]
+        known = told or [[] for _ in z]
+        self.failures: list[list[Failure]] = [[way for way, _ in mine] for mine in known]
         self.plans: list[list[Plan]] = [[] for _ in z]
-        self.tried: list[list[Tensor]] = [[] for _ in z]
+        self.tried: list[list[Tensor]] = [[sides for _, sides in mine] for mine in known]
         """where the robot stood at each failure, and where it wanted to go (2, D)"""
         self.walk: list[list[int]] = [[] for _ in z]
         self.tries, self.bad = np.zeros(len(z), int), np.zeros(len(z), int)
