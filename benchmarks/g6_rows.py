@@ -168,6 +168,9 @@ def rows_of(name: str, cells: list[Cell], n: int, about: str) -> list[Row]:
     }
     ceilings = {"exact": float(of_n(all_["exact/p"], n).mean())} if "exact/p" in all_ else {}
     queries = break_even(prior, rtb, paid, n)
+    gain = of_n(rtb, n) - of_n(prior, n)
+    low, high = bootstrap(gain, lambda v: float(v.mean()), draws=1000)
+    note += f"; gain over re-ranking {gain.mean():+.3f} ({low:+.3f} to {high:+.3f}, paired)"
     ended = "re-ranking is as good: no number of queries" if queries is None else f"pays from {queries:.0f} queries"
     found = [
         row(
@@ -177,7 +180,7 @@ def rows_of(name: str, cells: list[Cell], n: int, about: str) -> list[Row]:
             floors=floors,
             ceilings=ceilings,
         ),
-        row("rerank", of_n(prior, n), note.split("; training")[0]),
+        row("rerank", of_n(prior, n), f"best of {n} evaluated plans of the prior"),
         row("resample", all_["resample/p"], f"one plan drawn by its reward among {n} of the prior's"),
         row(
             "one_plan",
@@ -186,7 +189,13 @@ def rows_of(name: str, cells: list[Cell], n: int, about: str) -> list[Row]:
             floors={"prior": float(prior.mean())},
             ceilings={"exact": float(all_["exact/p"].mean())} if "exact/p" in all_ else {},
         ),
-        row("log_r", all_["rtb/log_r"], note, "nats", floors={"rerank": float(all_["prior/log_r"].mean())}),
+        row(
+            "log_r",
+            all_["rtb/log_r"],
+            f"of the best of {n}{_paired(all_)}",
+            "nats",
+            floors={"rerank": float(all_["prior/log_r"].mean())},
+        ),
         row(
             "classes",
             all_["rtb/classes"],
@@ -204,6 +213,12 @@ def rows_of(name: str, cells: list[Cell], n: int, about: str) -> list[Row]:
             Row(f"{prefix}/break_even", queries, min(known), max(known), len(rtb), seeds, "queries", note=words)
         )
     return found
+
+
+def _paired(all_: dict[str, ndarray]) -> str:
+    gain = all_["rtb/log_r"] - all_["prior/log_r"]
+    low, high = bootstrap(gain, lambda v: float(v.mean()), draws=1000)
+    return f"; gain over re-ranking {gain.mean():+.3f} ({low:+.3f} to {high:+.3f}, paired)"
 
 
 def _log_z_rows(row, all_: dict[str, ndarray]) -> list[Row]:  # type: ignore[no-untyped-def]

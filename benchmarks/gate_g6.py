@@ -72,9 +72,9 @@ def settings(args: Args) -> dict[str, Setting]:
     usual = RTBConfig(steps=args.steps)
     dear = RTBConfig(steps=args.steps // 2, tasks=8, walks=8, pool=8, prior_share=0.5)
     return {
-        "order": Setting(order, usual, args.tasks, args.tests, 2000),
-        "avoid": Setting(avoidance, usual, args.tasks, args.tests, 2000),
-        "novelty": Setting(novelty, usual, args.tasks, args.tests, 2000),
+        "order": Setting(order, usual, args.tasks, args.tests, 1000),
+        "avoid": Setting(avoidance, usual, args.tasks, args.tests, 1000),
+        "novelty": Setting(novelty, usual, args.tasks, args.tests, 1000),
         "imagined": Setting(imagined(args.run), dear, args.tasks, args.tests // 2, 96),
     }
 
