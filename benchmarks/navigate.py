@@ -33,10 +33,9 @@ from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.intervals import bootstrap
 from jepaflow.common.results import Row, write_results
-from jepaflow.evaluation.closed_loop import floors_and_ceiling
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.outcome import Outcome
-from jepaflow.evaluation.run import Policy, RandomPolicy, ReplayPolicy, run_trials
+from jepaflow.evaluation.run import Policy, RandomPolicy, ReplayPolicy, floors_and_ceiling, run_trials
 from jepaflow.evaluation.trials import Trials
 from jepaflow.sims.maze import MazeEnv, geodesic
 from jepaflow.sims.registry import World
@@ -106,7 +105,7 @@ def shortest(trials: Trials, doors: np.ndarray | None, world: MazeEnv) -> np.nda
         mine = shut == door
         ways = geodesic(world.config, frozenset() if door < 0 else frozenset({int(door)}))
         found[mine] = np.maximum(ways.distance(one[mine], other[mine]) - world.config.success_distance, 0.0)
-    return found / world.config.speed
+    return np.asarray(found / world.config.speed)
 
 
 def executed(outcome: Outcome, trials: Trials, near: float) -> np.ndarray:

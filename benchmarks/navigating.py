@@ -184,7 +184,8 @@ class NavigatingPolicy(FlatPolicy):
     def start(self, z: Float[Tensor, "E D"]) -> None:
         """Plan."""
         self.navigator.begin(z, self.goal, self.told_of())
-        self.aimed, self.seen, self.done = self.goal, [z], []
+        self.aimed, self.seen = self.goal, [z]
+        self.done: list[Tensor] = []
         self.block: list[np.ndarray] = []
 
     def towards(self, z: Float[Tensor, "E D"], stalled: np.ndarray) -> Float[Tensor, "E D"]:

@@ -52,10 +52,12 @@ def draw_graph(found: Answer) -> bytes:
     axes = figure.add_subplot()
     lines = np.stack([places[graph.source], places[graph.indices]], 1)
     axes.add_collection(LineCollection(list(lines), colors=GRID, linewidths=0.3, zorder=1))
-    axes.scatter(*places[: here.start].T, s=7, color=MUTED, linewidths=0, zorder=2, label="landmark")
+    axes.scatter(
+        places[: here.start, 0], places[: here.start, 1], s=7, color=MUTED, linewidths=0, zorder=2, label="landmark"
+    )
     best = max(plan.probability for plan in found.plans)
     named: set[int] = set()
-    for plan in sorted(found.plans, key=lambda one: one.probability):
+    for plan in reversed(found.plans):
         way = places[[here.start, *plan.nodes, here.goal]]
         width = 1.0 + 3.0 * (plan.probability / best) ** 0.5
         label = f"route {NAMES[plan.route]}, {100 * found.shares[plan.route]:.0f} % of the walks drawn"
@@ -71,7 +73,9 @@ def draw_graph(found: Answer) -> bytes:
         )
         named.add(plan.route)
     for node, words, marker in ((here.start, "start", "s"), (here.goal, "goal", "*")):
-        axes.scatter(*places[node], s=110, marker=marker, color=INK, edgecolors="white", zorder=4, label=words)
+        axes.scatter(
+            places[node, 0], places[node, 1], s=110, marker=marker, color=INK, edgecolors="white", zorder=4, label=words
+        )
     axes.set_title(found.title, fontsize=10, color=INK, loc="left")
     axes.set_xlabel("first direction of the landmarks' latents", fontsize=9, color=INK)
     axes.set_ylabel("second direction", fontsize=9, color=INK)
@@ -79,7 +83,11 @@ def draw_graph(found: Answer) -> bytes:
     axes.set_yticks([])
     for side in axes.spines.values():
         side.set_color(GRID)
-    axes.legend(fontsize=8, frameon=True, edgecolor=GRID, loc="best")
+    handles, labels = axes.get_legend_handles_labels()
+    order = np.argsort(labels)
+    axes.legend(
+        [handles[i] for i in order], [labels[i] for i in order], fontsize=8, frameon=True, edgecolor=GRID, loc="best"
+    )
     return png(figure)
 
 

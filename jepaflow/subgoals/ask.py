@@ -21,13 +21,13 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.attach import Attached, attach
 from jepaflow.subgoals.fitted import load_subgoals
 from jepaflow.subgoals.graph import Graph
-from jepaflow.subgoals.planners import ExactPlanner, GFlowNetPlanner, distinct
+from jepaflow.subgoals.planners import ExactPlanner, GFlowNetPlanner
 from jepaflow.subgoals.shortest import distances, shortest_walk
 from jepaflow.subgoals.walks import Walks
 from jepaflow.training.checkpoint import Run
 from jepaflow.training.latents import Latents, cached_latents
 
-SAME = 4.0
+SAME = 5.0
 """model steps between two walks of one route at most"""
 ROUTES = 8
 """routes told apart; the last holds the rest"""
@@ -65,7 +65,7 @@ class Answer:
         each = ", ".join(f"{'ABCDEFGH'[i]} {100 * share:.0f} %" for i, share in enumerate(self.shares))
         spread = -float((self.shares * np.log(self.shares)).sum()) + 0.0
         return (
-            f"Routes by probability among the walks drawn: {each} (entropy {max(0.0, spread):.2f} nats). "
+            f"Routes among the walks drawn: {each} (entropy {max(0.0, spread):.2f} nats). "
             f"Cheapest walk: {self.least:.1f} model steps."
         )
 
@@ -131,14 +131,18 @@ def _drawn(
     planner: ExactPlanner, here: Attached, draws: int, seed: int
 ) -> tuple[Walks, Float[ndarray, " W"], Int[ndarray, " W"], Float[ndarray, " R"]]:
     """Draw walks; return the different ones with log-probabilities and routes, and the routes' shares."""
-    rng, flows = np.random.default_rng(seed), planner.flows(here.graph, here.goal)
-    walks, log_p = distinct(flows, here.start, draws, rng, draws)
-    if not len(walks):
-        return walks, log_p, np.zeros(0, np.int64), np.zeros(0)
+    flows = planner.flows(here.graph, here.goal)
+    start = np.full(draws, here.start)
+    drawn = flows.sample(start, np.zeros(draws, np.int64), np.random.default_rng(seed))
+    nodes, times = np.unique(drawn.nodes[drawn.lengths >= 0], axis=0, return_counts=True)
+    walks = Walks(nodes)
+    log_p = flows.log_prob(walks, np.zeros(len(nodes), np.int64))
+    best = np.argsort(-log_p, kind="stable")
+    walks, log_p = Walks(nodes[best]), log_p[best]
     classes = route_classes(here.graph, walks)
-    weight = np.bincount(classes, np.exp(log_p - log_p.max()))
-    order = np.argsort(-weight, kind="stable")
-    return walks, log_p, np.argsort(order)[classes], weight[order] / weight.sum()
+    often = np.bincount(classes, times[best])
+    order = np.argsort(-often, kind="stable")
+    return walks, log_p, np.argsort(order)[classes], often[order] / max(1, often.sum())
 
 
 def route_classes(graph: Graph, walks: Walks, same: float = SAME, most: int = ROUTES) -> Int[ndarray, " W"]:
@@ -151,6 +155,8 @@ def route_classes(graph: Graph, walks: Walks, same: float = SAME, most: int = RO
         most: routes told apart.
     """
     nodes = np.unique(walks.nodes[walks.nodes >= 0])
+    if not len(walks):
+        return np.zeros(0, np.int64)
     away = dijkstra(graph.matrix, indices=nodes)[:, nodes]
     away = np.minimum(away, away.T)
     lists = [np.searchsorted(nodes, np.array(walk)) for walk in walks.as_lists()]

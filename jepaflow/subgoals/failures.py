@@ -11,7 +11,7 @@ Legend: N landmarks; node N is a start, N + 1 a goal (`attach`).
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy import ndarray
 from scipy.sparse.csgraph import dijkstra
 

@@ -63,8 +63,8 @@ class Foresight:
             to_go: cost of the walk from each sub-goal to the goal.
             aim: as System 1 will aim.
         """
-        parts = zip(*(torch.split(each, CHUNK) for each in (z, rows, to_go)), strict=True)
-        found = [self._cost(*part, aim) for part in parts]
+        parts = zip(torch.split(z, CHUNK), torch.split(rows, CHUNK), torch.split(to_go, CHUNK), strict=True)
+        found = [self._cost(some, way, left, aim) for some, way, left in parts]
         return torch.cat(found) if found else torch.zeros(0)
 
     def _cost(self, z: Tensor, rows: Tensor, to_go: Tensor, config: AimConfig) -> Tensor:

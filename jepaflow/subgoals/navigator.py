@@ -10,6 +10,7 @@ Legend: E environments, D latent, S most sub-goals of a plan, N landmarks.
 
 import time
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,12 +22,22 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.attach import Attached, attach
 from jepaflow.subgoals.build import BuildConfig
 from jepaflow.subgoals.failures import Failure, PenaltyConfig, failure, penalised
-from jepaflow.subgoals.foresight import Foresight
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.planners import Planner
 from jepaflow.subgoals.reachability import Reachability
 from jepaflow.subgoals.shortest import distances
 from jepaflow.subgoals.walker import Aim, AimConfig
+
+
+@runtime_checkable
+class Ranker(Protocol):
+    """Foretells what plans cost: `Foresight`."""
+
+    def cost(
+        self, z: Float[Tensor, "P D"], rows: Float[Tensor, "P S D"], to_go: Float[Tensor, "P S"], aim: AimConfig
+    ) -> Float[Tensor, " P"]:
+        """Return each plan's cost in model steps."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ class Navigator:
         planner: Planner,
         reach: Reachability,
         config: NavigatorConfig | None = None,
-        foresight: Foresight | None = None,
+        foresight: Ranker | None = None,
         surprising: float = float("inf"),
     ) -> None:
         self.graph, self.marks, self.planner, self.reach = graph, marks, planner, reach
@@ -128,11 +139,13 @@ class Navigator:
         self.plans: list[list[Plan]] = [[] for _ in z]
         self.tried: list[list[Tensor]] = [[sides for _, sides in mine] for mine in known]
         """where the robot stood at each failure, and where it wanted to go (2, D)"""
+        self.attached: dict[int, Attached] = {}
+        """what a plan that is due begins with"""
         self.walk: list[list[int]] = [[] for _ in z]
         self.tries, self.bad = np.zeros(len(z), int), np.zeros(len(z), int)
         rows = goal[:, None].expand(-1, self.config.most, -1).clone()
         self.aim = Aim(self.reach, rows, replace(self.config.aim, patience=2**30 if self.config.replan else 8))
-        self._plan(z, np.arange(len(z)))
+        self._plan(z, list(range(len(z))))
 
     def look(
         self,
@@ -159,27 +172,28 @@ class Navigator:
         if self.config.replan and self.block > 0:
             failed = np.flatnonzero((self.tries >= self.config.patience) | (self.bad >= self.config.stalls))
             if len(failed):
-                self._give_up(z, failed)
+                self._give_up(z, failed.tolist())
                 aimed = self.aim.rows[torch.arange(len(z)), self.aim.at]
         self.block += 1
         return aimed
 
-    def _give_up(self, z: Float[Tensor, "E D"], failed: ndarray) -> None:
+    def _give_up(self, z: Float[Tensor, "E D"], failed: list[int]) -> None:
         """Penalise what some environments tried, and plan anew."""
         for e in failed:
             at, walk = int(self.aim.at[e]), self.walk[e]
             other = walk[min(at, len(walk) - 1)]
-            here = self._attach(z, int(e))
+            here = self._attach(z, e)
+            self.attached[e] = here
             self.failures[e].append(failure(here.graph, other, self.failures[e], self.config.penalty))
             self.tried[e].append(torch.stack([z[e], self.aim.rows[e, at]]))
             self.counts.wasted += int(self.tries[e])
         self.counts.replans += len(failed)
         self._plan(z, failed)
 
-    def _plan(self, z: Float[Tensor, "E D"], which: ndarray) -> None:
+    def _plan(self, z: Float[Tensor, "E D"], which: list[int]) -> None:
         """Plan for some environments and aim at the first sub-goal."""
         began = time.perf_counter()
-        proposals = [self._propose(z, int(e)) for e in which]
+        proposals = [self._propose(z, e) for e in which]
         flat = [(e, walk, to_go) for e, found in zip(which, proposals, strict=True) for walk, to_go in found]
         imagined = self._imagined(z, flat)
         scores = iter(zip(flat, imagined, strict=True))
@@ -187,7 +201,7 @@ class Navigator:
             mine = [next(scores) for _ in found]
             (_, walk, to_go), score = min(mine, key=lambda one: one[1] if np.isfinite(one[1]) else one[0][2][0])
             self.walk[e] = walk[1:]
-            self.aim.rows[e] = self._row(int(e), walk)
+            self.aim.rows[e] = self._row(e, walk)
             self.aim.at[e], self.aim.waited[e] = 0, 0
             self.tries[e] = self.bad[e] = 0
             self.plans[e].append(Plan(self.block, walk[1:-1], float(to_go[0]), score))
@@ -197,7 +211,7 @@ class Navigator:
 
     def _propose(self, z: Float[Tensor, "E D"], e: int) -> list[tuple[list[int], Float[ndarray, " S"]]]:
         """Return walks from the start to the goal, each with the cost from its every node on; straight where there is none."""
-        here = self._attach(z, e)
+        here = self.attached.pop(e, None) or self._attach(z, e)
         graph = here.graph
         if self.failures[e]:
             stood, wanted = torch.stack(self.tried[e], 1)

@@ -4,7 +4,7 @@ A planner is asked for some walks from one start to one goal on the graph as it 
 Samplers put the same walk forward more than once where it is likely; each is given once, the likeliest first.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -24,6 +24,7 @@ DRAWS = 4
 """walks drawn for each that is wanted"""
 
 
+@runtime_checkable
 class Planner(Protocol):
     """Proposes walks."""
 
