@@ -64,11 +64,11 @@ class Chain:
     def _blocks(self, nodes: Int[Tensor, "W L"], most: Int[Tensor, " W"]) -> Float[Tensor, " W"]:
         own, last = self.imagination, (nodes >= 0).sum(1) - 1
         window, scale = own.model.config.history, own.head.latent_scaler.std
-        states = self.marks[nodes[:, 0]][:, None]
-        done = torch.empty(len(nodes), 0, own.head.config.block, own.head.config.action_dim)
+        going = (last > 0).nonzero().squeeze(1)
+        states = self.marks[nodes[going, 0]][:, None]
+        done = torch.empty(len(going), 0, own.head.config.block, own.head.config.action_dim)
         at, waited = torch.ones_like(last).minimum(last), torch.zeros_like(last)
         took = torch.where(last == 0, 0.0, torch.inf).double()
-        going = (last > 0).nonzero().squeeze(1)
         for block_number in range(1, 1 + int(most.max())):
             keep = most[going] >= block_number
             going, states, done = going[keep], states[keep], done[keep]

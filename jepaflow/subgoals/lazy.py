@@ -35,19 +35,22 @@ class LazyGraph:
         ask: about pairs.
         candidates: nearest nodes that are asked about.
         neighbours: edges kept, the cheapest first.
+        stride: only every `stride`-th of the nearest is a candidate, lest a dense draw has none but tiny edges.
     """
 
     features: Float[ndarray, "N D"]
     ask: Ask
     candidates: int = 32
     neighbours: int = 8
+    stride: int = 1
     evaluated: int = field(default=0, init=False)
     """pairs asked about so far"""
 
     def __post_init__(self) -> None:
-        if min(self.candidates, self.neighbours) < 1 or len(self.features) < 2:
+        if min(self.candidates, self.neighbours, self.stride) < 1 or len(self.features) < 2:
             raise JepaflowError("A lazy graph needs two nodes, one candidate and one neighbour at least.")
-        self.candidates = min(self.candidates, len(self.features) - 1)
+        self.stride = min(self.stride, len(self.features) - 1)
+        self.candidates = min(self.candidates, (len(self.features) - 1) // self.stride)
         self._tree = cKDTree(self.features) if self.features.shape[1] <= FLAT else None
         self.forget()
 
@@ -69,7 +72,7 @@ class LazyGraph:
         Raises:
             JepaflowError: there is no such node.
         """
-        if len(nodes) and not (0 <= nodes.min() and nodes.max() < self.nodes):
+        if len(nodes) and (nodes.min() < 0 or nodes.max() >= self.nodes):
             raise JepaflowError(f"A node asked for is none of the {self.nodes} of the lazy graph.")
         new = np.unique(nodes[~self._known[nodes]])
         if len(new):
@@ -96,15 +99,16 @@ class LazyGraph:
         self._known[new] = True
 
     def _near(self, new: Int[ndarray, " n"]) -> Int[ndarray, "n C"]:
+        count = self.candidates * self.stride
         if self._tree is not None:
-            found = self._tree.query(self.features[new], self.candidates + 1)[1]
+            found = self._tree.query(self.features[new], count + 1)[1]
         else:
             z, found_ = torch.from_numpy(self.features), []
             size = z.square().sum(1)
             for part in torch.split(torch.from_numpy(new), 1024):
-                found_.append((size - 2 * z[part] @ z.mT).topk(self.candidates + 1, largest=False).indices)
+                found_.append((size - 2 * z[part] @ z.mT).topk(count + 1, largest=False).indices)
             found = torch.cat(found_).numpy()
         # A node is its own nearest; where it has a double, whichever is itself goes.
         own = found == new[:, None]
         own[~own.any(1), -1] = True
-        return np.asarray(found[~own].reshape(len(new), self.candidates), np.int64)
+        return np.asarray(found[~own].reshape(len(new), count)[:, self.stride - 1 :: self.stride], np.int64)

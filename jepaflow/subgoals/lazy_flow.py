@@ -1,11 +1,11 @@
 """The GFlowNet on a lazy graph: one flow per node and goal, asked only at the frontier.
 
-With time to spare the flow does not depend on the edges left: F(i) = sum_j P_ref(i, j) e^(-beta c_ij) F(j), F(goal) = 1. It is written
-log F = -slope D, D being a learned cost to go (the last output of `NeuralFlow.pairs` beside a straight-line hint). D is learnt where a table still
-fits: from Dijkstra on a coarse draw of the nodes. Then one number, the slope, is set so that detailed balance holds on average
-on nodes of the fine graph: the entropy of its many small edges is in it. No pass over the whole graph, no table of hops; so the mask that
-made every walk arrive is gone: a walk that has not arrived within its bound, learnt too (a multiple of D), has failed, and a node once
-left is entered again only where there is no other.
+With time to spare the flow does not depend on the edges left: F(i) = sum_j P_ref(i, j) e^(-beta c_ij) F(j), F(goal) = 1. It is
+written log F = -slope D, where D is a learned cost to go (the last output of `NeuralFlow.pairs`, beside a straight-line hint). D is
+learnt where a table still fits: from Dijkstra on a coarse draw of the nodes. Then one number, the slope, is set so that detailed
+balance holds on average on nodes of the fine graph: the entropy of its many small edges is in it. There is no pass over the
+whole graph and no table of hops, so the mask that made every walk arrive is gone: a walk that has not arrived within its bound
+(a multiple of D) has failed, and a node once left is entered again only where there is no other.
 
 Legend: N nodes, W walks, M most edges of a node, S states, G goals.
 """
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.flow_models import NeuralFlow
+from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.lazy import LazyGraph
 from jepaflow.subgoals.shortest import distances
 from jepaflow.subgoals.walks import Walks
@@ -51,7 +52,9 @@ class LazyConfig:
 
     def __post_init__(self) -> None:
         if min(self.steps, self.pairs, self.coarse - 1) < 1 or min(self.beta, self.unit, self.lr) <= 0 or self.rate < 0:
-            raise JepaflowError("A lazy flow's sizes must be at least 1, beta, unit and lr positive, rate not negative.")
+            raise JepaflowError(
+                "A lazy flow's sizes must be at least 1, beta, unit and lr positive, rate not negative."
+            )
 
 
 class LazyFlow:
@@ -159,8 +162,7 @@ def train_lazy(flow: LazyFlow, partial: Path | None = None, about: str = "", mos
     config, fine = flow.config, flow.graph
     rng = np.random.default_rng((config.seed, 20))
     draw = np.sort(rng.choice(fine.nodes, min(config.coarse, fine.nodes), replace=False))
-    coarse = LazyGraph(fine.features[draw], lambda pairs: fine.ask(draw[pairs]), fine.candidates, fine.neighbours)
-    graph = coarse.eager()
+    graph, coarse = coarse_draw(fine, draw)
     goals = rng.choice(len(draw), min(most_goals, len(draw)), replace=False)
     cost = distances(graph, goals)
     goal, start = np.nonzero(np.isfinite(cost) & (cost > 0))
@@ -182,4 +184,13 @@ def train_lazy(flow: LazyFlow, partial: Path | None = None, about: str = "", mos
     fit(flow.model, loss, FitConfig(config.steps, config.lr, 0.0, 5.0), "lazy flow", partial, about)
     before = fine.evaluated
     flow.set_slope(rng.choice(fine.nodes, 256), rng.choice(fine.nodes, 256))
-    return coarse.evaluated + fine.evaluated - before
+    return coarse + fine.evaluated - before
+
+
+def coarse_draw(fine: LazyGraph, draw: Int[ndarray, " n"]) -> tuple[Graph, int]:
+    """Return the graph of some nodes alone, and how many edges were asked about; candidates spread as far as on the fine graph."""
+    stride = max(1, round(fine.stride * len(draw) / fine.nodes))
+    coarse = LazyGraph(
+        fine.features[draw], lambda pairs: fine.ask(draw[pairs]), fine.candidates, fine.neighbours, stride
+    )
+    return coarse.eager(), coarse.evaluated

@@ -26,7 +26,7 @@ def a_star(graph: LazyGraph, start: int, goal: int, heuristic: Heuristic, weight
         heuristic: cost to go.
         weight: times the heuristic; above 1 it hurries, and may miss the cheapest way.
     """
-    cost, before, done = {start: 0.0}, {start: -1}, set()
+    cost, before, done, known = {start: 0.0}, {start: -1}, set[int](), dict[int, float]()
     queue = [(0.0, start)]
     while queue:
         _, node = heapq.heappop(queue)
@@ -40,13 +40,15 @@ def a_star(graph: LazyGraph, start: int, goal: int, heuristic: Heuristic, weight
         done.add(node)
         target, price = (row[0] for row in graph.rows(np.array([node])))
         target, price = target[target >= 0], price[target >= 0]
-        ahead = heuristic(target)
-        for other, step, rest in zip(target.tolist(), price.tolist(), ahead.tolist(), strict=True):
+        new = np.array([other for other in target.tolist() if other not in known], np.int64)
+        if len(new):
+            known.update(zip(new.tolist(), heuristic(new).tolist(), strict=True))
+        for other, step in zip(target.tolist(), price.tolist(), strict=True):
             total = cost[node] + step
             if total < cost.get(other, np.inf) - 1e-12:
                 cost[other], before[other] = total, node
                 done.discard(other)
-                heapq.heappush(queue, (total + weight * rest, other))
+                heapq.heappush(queue, (total + weight * known[other], other))
     return None
 
 
