@@ -112,7 +112,7 @@ def executed(outcome: Outcome, trials: Trials, near: float) -> np.ndarray:
     """Return control steps until the first arrival, or the budget."""
     away = np.linalg.norm(outcome.states[:, 1:, :2] - trials.goals[:, None, :2], axis=-1)
     there = away < near
-    return np.where(outcome.ever, 1 + there.argmax(1), there.shape[1])
+    return np.asarray(np.where(outcome.ever, 1 + there.argmax(1), there.shape[1]))
 
 
 def rows_of(

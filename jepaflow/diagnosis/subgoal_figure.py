@@ -20,9 +20,9 @@ NAMES = "ABCDEFGH"
 def draw_plans(found: Answer) -> bytes:
     """Return a PNG with a strip for each plan."""
     columns = min(MOST, max(len(frames) for frames in found.frames))
-    figure = new_figure(1.05 * columns + 0.4, 1.42 * len(found.plans) + 0.75)
+    figure = new_figure(1.05 * columns + 0.4, 1.45 * len(found.plans) + 0.75)
     figure.suptitle(f"{found.title}\n{found.routes_words}", fontsize=9, color=INK, x=0.01, ha="left")
-    grid = figure.add_gridspec(len(found.plans), columns)
+    grid = figure.add_gridspec(len(found.plans), columns, hspace=0.12)
     for row, (plan, frames) in enumerate(zip(found.plans, found.frames, strict=True)):
         shown = np.unique(np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int))
         for column, index in enumerate(shown):
@@ -40,7 +40,8 @@ def draw_plans(found: Answer) -> bytes:
                 words = (
                     f"{row + 1}. route {NAMES[plan.route]}: probability {plan.probability:.2g}, cost {plan.cost:.1f}"
                 )
-                axes.set_title(words, fontsize=8, color=CLASSES[plan.route], loc="left", pad=3)
+                title = axes.set_title(words, fontsize=8, color=CLASSES[plan.route], loc="left", pad=3)
+                title.set_in_layout(False)  # it may be wider than its picture
     return png(figure)
 
 

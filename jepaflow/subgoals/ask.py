@@ -51,7 +51,7 @@ class Answer:
     title: str
     here: Attached
     plans: list[PlanShown]
-    """the likeliest of each route first, then the others"""
+    """the likeliest of each route, then the next of each, and so on"""
     shares: Float[ndarray, " R"]
     """of the routes among the walks drawn"""
     least: float
@@ -114,7 +114,7 @@ def answer(
         title += f", beta {beta:g}"
     if not len(walks):
         raise JepaflowError(f"There is no way from {start} to {goal} of at most {known.config.horizon} sub-goals.")
-    cost, order = walks.cost(here.graph), _leaders_first(classes)[:count]
+    cost, order = walks.cost(here.graph), _in_turn(classes)[:count]
     lists = walks.as_lists()
     plans = [PlanShown(lists[i][1:-1], float(np.exp(log_p[i])), float(cost[i]), int(classes[i])) for i in order]
     marks, camera = known.landmarks, run.model.config.cameras[:1]
@@ -178,10 +178,10 @@ def _apart(away: Float[ndarray, "n n"], one: Int[ndarray, " a"], other: Int[ndar
     return float(max(between.min(1).max(), between.min(0).max()))
 
 
-def _leaders_first(classes: Int[ndarray, " W"]) -> Int[ndarray, " W"]:
-    """Return the first walk of each route in the routes' order, then all others."""
-    leaders = [int(np.flatnonzero(classes == c)[0]) for c in np.unique(classes)]
-    return np.array(leaders + [i for i in range(len(classes)) if i not in set(leaders)], np.int64)
+def _in_turn(classes: Int[ndarray, " W"]) -> Int[ndarray, " W"]:
+    """Return the first walk of each route in the routes' order, then the second of each, and so on."""
+    turn = np.array([(classes[:i] == own).sum() for i, own in enumerate(classes)], np.int64)
+    return np.asarray(np.lexsort((classes, turn)))
 
 
 def _frame(
