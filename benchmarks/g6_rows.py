@@ -138,14 +138,14 @@ def of_n(p: ndarray, n: float) -> ndarray:
 
 def break_even(prior: ndarray, rtb: ndarray, paid: float, n: int) -> float | None:
     """Queries from which the policy's training has paid: re-ranking with as many evaluations in all succeeds no more often.
-    None: re-ranking is as good without the training's evaluations.
+    Below 1: within the first. None: re-ranking is as good without the training's evaluations.
     """
     goal = of_n(rtb, n).mean()
     if of_n(prior, n).mean() >= goal:
         return None
     more = n * 2.0 ** np.arange(0, 40, 0.05)
     enough = [m for m in more if of_n(prior, m).mean() >= goal]
-    return paid / (enough[0] - n) if enough and enough[0] > n else 1.0
+    return paid / (enough[0] - n) if enough and enough[0] > n else 0.0
 
 
 def rows_of(name: str, cells: list[Cell], n: int, about: str) -> list[Row]:

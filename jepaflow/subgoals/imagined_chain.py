@@ -50,7 +50,7 @@ class Chain:
         end = walks.nodes[np.arange(len(walks)), walks.lengths]
         allowed = self.allowed[tasks.start, end]
         took = self.blocks(walks, np.floor(LATE * allowed).astype(np.int64))
-        return -self.miss * np.clip((took / allowed - 1) / (LATE - 1), 0, 1)
+        return np.asarray(-self.miss * np.clip((took / allowed - 1) / (LATE - 1), 0, 1))
 
     @torch.no_grad()
     def blocks(self, walks: Walks, most: Int[ndarray, " W"]) -> Float[ndarray, " W"]:

@@ -52,6 +52,7 @@ class LazyGraph:
         self.stride = min(self.stride, len(self.features) - 1)
         self.candidates = min(self.candidates, (len(self.features) - 1) // self.stride)
         self._tree = cKDTree(self.features) if self.features.shape[1] <= FLAT else None
+        self._proposed = np.full((self.nodes, self.candidates), -1, np.int64)
         self.forget()
 
     @property
@@ -60,7 +61,7 @@ class LazyGraph:
         return len(self.features)
 
     def forget(self) -> None:
-        """Begin anew: nothing is known, nothing was asked."""
+        """Begin anew: nothing was asked. Which candidates lie near is no question, and stays known."""
         self.evaluated = 0
         self._target = np.full((self.nodes, self.neighbours), -1, np.int64)
         self._cost = np.full((self.nodes, self.neighbours), np.inf)
@@ -86,7 +87,10 @@ class LazyGraph:
         return Graph.from_edges(source, target[source, column], cost[source, column], self.features)
 
     def _find(self, new: Int[ndarray, " n"]) -> None:
-        near = self._near(new)
+        without = new[self._proposed[new, 0] < 0]
+        if len(without):
+            self._proposed[without] = self._near(without)
+        near = self._proposed[new]
         pairs = np.stack([np.repeat(new, near.shape[1]), near.flatten()], 1)
         edge, cost = self.ask(pairs)
         self.evaluated += len(pairs)

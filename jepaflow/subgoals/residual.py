@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.exact import Flows
-from jepaflow.subgoals.flow_models import fit_latent_scaler
 from jepaflow.subgoals.tasks import Tasks, hop_table, nearest_mark
-from jepaflow.worldmodel.head_layers import perceptron
+from jepaflow.worldmodel.head_layers import fit_latent_scaler, perceptron
 from jepaflow.worldmodel.jepa import Scaler
 
 NEAR = 1.5

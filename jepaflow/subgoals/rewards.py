@@ -66,7 +66,7 @@ class Automaton:
 
     def log(self, walks: Walks, tasks: Tasks) -> Float[ndarray, " W"]:
         """See `Reward`."""
-        return self.log_r[self.end(walks, tasks)]
+        return np.asarray(self.log_r[self.end(walks, tasks)])
 
 
 def before(miss: float = MISS) -> Automaton:
@@ -94,7 +94,7 @@ class Novelty:
         inside = (inner >= 0) & (walks.nodes[:, 2:] >= 0)
         met = np.take_along_axis(tasks.marks, np.maximum(inner, 0)[:, None], 2) & inside[:, None]
         share = met.sum(2) / np.maximum(inside.sum(1), 1)[:, None]
-        return -self.miss * share.max(1, initial=0.0)
+        return np.asarray(-self.miss * share.max(1, initial=0.0))
 
 
 def surroundings(graph: Graph, tried: Walks) -> ndarray:
@@ -103,7 +103,8 @@ def surroundings(graph: Graph, tried: Walks) -> ndarray:
     row, column = np.nonzero(tried.nodes >= 0)
     marks[row, tried.nodes[row, column]] = True
     wide = marks.copy()
-    np.logical_or.at(wide, (slice(None), graph.indices), marks[:, graph.source])
+    plan, edge = np.nonzero(marks[:, graph.source])
+    wide[plan, graph.indices[edge]] = True
     return wide
 
 
