@@ -61,7 +61,7 @@ def test_a_residual_of_zero_is_the_prior(flows: Flows) -> None:
     assert np.array_equal(ends, np.repeat(GOALS, 50))
 
 
-@pytest.mark.parametrize(("log_z", "steps", "most"), [(False, 350, 0.02), (True, 150, 0.06)])
+@pytest.mark.parametrize(("log_z", "steps", "most"), [(False, 500, 0.02), (True, 150, 0.06)])
 def test_it_converges_to_the_enumerated_posterior(flows: Flows, log_z: bool, steps: int, most: float) -> None:
     posterior, tasks = fresh(flows, log_z), tasks_of(flows)
     untrained = [tv(posterior, flows, tasks, k)[0] for k in range(2)]
