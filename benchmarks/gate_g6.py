@@ -26,7 +26,7 @@ from benchmarks.g6_grounds import Ground, avoidance, imagined, novelty, order
 from benchmarks.g6_rows import Cell, measure, rows_of
 from benchmarks.rows import choose
 from jepaflow.common.console import console
-from jepaflow.common.results import write_results
+from jepaflow.common.results import Row, write_results
 from jepaflow.subgoals.residual import Prior, Residual, ResidualConfig
 from jepaflow.subgoals.rewards import Counted
 from jepaflow.subgoals.rtb import Posterior, RTBConfig, train_rtb
@@ -75,7 +75,7 @@ def settings(args: Args) -> dict[str, Setting]:
         "order": Setting(order, usual, args.tasks, args.tests, 1000),
         "avoid": Setting(avoidance, usual, args.tasks, args.tests, 1000),
         "novelty": Setting(novelty, usual, args.tasks, args.tests, 1000),
-        "imagined": Setting(imagined(args.run), dear, args.tasks, args.tests // 2, 96),
+        "imagined": Setting(imagined(args.run), dear, args.tasks, args.tests // 2, 64),
     }
 
 
@@ -95,7 +95,7 @@ def fitted(setting: Setting, seed: int, device: str) -> tuple[Ground, Posterior,
 
 
 def main(args: Args) -> None:
-    """Train and judge, reward by reward; rows are written as soon as a reward is done."""
+    """Train and judge, reward by reward; rows are written after every seed."""
     torch.set_num_threads(1)
     device, _ = choose_device(args.device)
     command = shlex.join(["python", "-m", "benchmarks.gate_g6", *sys.argv[1:]])
@@ -104,17 +104,19 @@ def main(args: Args) -> None:
     for name, setting in known.items():
         if args.only and name not in args.only:
             continue
-        cells: list[Cell] = []
+        cells, rows = list[Cell](), list[Row]()
         for seed in args.seeds:
             ground, posterior, reward = fitted(setting, seed, str(device))
             cells.append(measure(ground, posterior, reward.evaluations, setting.draws, args.evaluations, seed))
-        rows = rows_of(name, cells, args.evaluations, f"{setting.tasks} training pairs, {setting.tests} others a seed")
+            rows = rows_of(
+                name, cells, args.evaluations, f"{setting.tasks} training pairs, {setting.tests} others a seed"
+            )
+            if args.json is not None:
+                write_results(args.json, command, rows, keep=True)
         for row in rows:
             console.print(
                 f"{row.name}: {row.value:.4g} ({row.low:.4g} – {row.high:.4g}) {row.floors} {row.ceilings} {row.note}"
             )
-        if args.json is not None:
-            write_results(args.json, command, rows, keep=True)
 
 
 if __name__ == "__main__":

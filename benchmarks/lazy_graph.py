@@ -213,16 +213,19 @@ def rows_of(name: str, cells: list[tuple[list[dict[str, float]], dict[str, float
 
 
 def main(args: Args) -> None:
-    """Measure; rows are written as soon as a ground is done."""
+    """Measure; rows are written after every seed."""
     torch.set_num_threads(1)
     choose(GROUNDS, args.grounds)
     for name in args.grounds:
-        rows = rows_of(name, [cell(args, name, seed) for seed in args.seeds], args)
+        cells, rows = [], list[Row]()
+        for seed in args.seeds:
+            cells.append(cell(args, name, seed))
+            rows = rows_of(name, cells, args)
+            if args.json is not None:
+                command = shlex.join(["python", "-m", "benchmarks.lazy_graph", *sys.argv[1:]])
+                write_results(args.json, command, rows, keep=True)
         for row in rows:
             console.print(f"{row.name}: {row.value:.4g} ({row.low:.4g} – {row.high:.4g}) {row.floors} {row.note}")
-        if args.json is not None:
-            command = shlex.join(["python", "-m", "benchmarks.lazy_graph", *sys.argv[1:]])
-            write_results(args.json, command, rows, keep=True)
 
 
 if __name__ == "__main__":
