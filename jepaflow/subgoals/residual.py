@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.subgoals.exact import Flows
+from jepaflow.subgoals.exact import Flows, fan
 from jepaflow.subgoals.tasks import Tasks, hop_table, nearest_mark
 from jepaflow.worldmodel.head_layers import fit_latent_scaler, perceptron
 from jepaflow.worldmodel.jepa import Scaler
@@ -35,7 +35,7 @@ class Prior:
 
     def __init__(self, flows: Flows, device: str | torch.device = "cpu") -> None:
         self.flows, self.device, self.horizon = flows, torch.device(device), flows.horizon
-        edge, exists = flows._fan
+        edge, exists = fan(flows.graph)
         self.target = torch.from_numpy(np.where(exists, flows.graph.indices[edge], 0)).to(device)
         self.log_weight = self._float(np.where(exists, flows.log_weight[edge], -np.inf))
         self.log_flow = self._float(flows.log_flow)

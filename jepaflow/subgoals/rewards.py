@@ -7,7 +7,7 @@ tried, `imagined_chain.Chain` for one that the JEPA believes in: neither has a s
 Legend: W walks, L longest walk in nodes, C tasks, M kinds of marks, Q states of an automaton, S symbols (M + 1).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -191,8 +191,3 @@ class Product:
         state = rng.choice(len(chance), count, p=chance / chance.sum())
         drawn = self._flows.sample(np.full(count, self._start), state, rng).nodes
         return Walks(np.where(drawn >= 0, drawn % self.prior.graph.nodes, -1))
-
-
-def with_floor(automaton: Automaton, least: float) -> Automaton:
-    """Raise log-rewards below `least` to it, as training does."""
-    return replace(automaton, log_r=np.maximum(automaton.log_r, least))
