@@ -7,6 +7,7 @@ plans then differ by some ten percent of their mean, as a trained model's do.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -97,9 +98,18 @@ def wide_space(actions: int, device: torch.device) -> ActionSpace:
 
 
 class OurPlanner:
-    """`jepaflow.planning.planner.Planner` on a scene, with LeWorldModel's budget and cost."""
+    """`jepaflow.planning.planner.Planner` on a scene, with LeWorldModel's budget and cost.
 
-    def __init__(self, model: JEPA, budget: Budget, scene: Scene) -> None:
+    Args:
+        model: the world model.
+        budget: of the search.
+        scene: what is seen and wanted.
+        precision: as `SolverConfig.precision`. In bf16 the elites are others than a float32 reference's.
+    """
+
+    def __init__(
+        self, model: JEPA, budget: Budget, scene: Scene, precision: Literal["auto", "bf16", "float32"] = "auto"
+    ) -> None:
         self.model, self.scene = model, scene
         config = SolverConfig(
             samples=budget.samples,
@@ -109,6 +119,7 @@ class OurPlanner:
             parameters="full",
             answer="mean",
             rows_per_call=max(8192, budget.samples),
+            precision=precision,
         )
         space = wide_space(model.config.action_dim, model.device)
         self.planner = Planner(model, GoalCost(), space, model.config.block, config)

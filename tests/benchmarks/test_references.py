@@ -65,9 +65,8 @@ def test_plain_and_our_step_have_the_same_loss_and_gradients() -> None:
 @pytest.mark.parametrize("seen", [1, 3])
 def test_plain_planning_finds_the_same_elites_and_plan(seen: int, history: int) -> None:
     model = awake(replace(TINY, history=history), CPU)
-    found = compare(
-        OurPlanner(model, BUDGET, made_scene(model.config, seen, CPU)), plain_planner(model, BUDGET), seed=5
-    )
+    ours = OurPlanner(model, BUDGET, made_scene(model.config, seen, CPU), "float32")
+    found = compare(ours, plain_planner(model, BUDGET), seed=5)
     assert found.iterations == found.same_elites == BUDGET.iterations
     assert found.cost_difference < 1e-4 and found.answer_difference < 1e-4 and found.tie == 0.0
 
