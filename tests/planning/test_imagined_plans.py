@@ -15,7 +15,7 @@ from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
 
 ENVS, K, A, D = 2, 2, 3, 16
 SPACE = ActionSpace.from_bounds(-torch.ones(A), torch.ones(A))
-SEARCH = SolverConfig(samples=32, elites=6, iterations=4, horizon=4)
+SEARCH = SolverConfig(samples=32, elites=6, iterations=4, horizon=4, precision="float32")  # bf16 finds other plans
 
 
 class Plain:
