@@ -125,7 +125,9 @@ def ece_row(
     curve = ", ".join(f"{a:.2f}:{b:.2f}" for a, b, _ in zip(*reliability(said, label), strict=True))
     others = {key: expected_calibration_error(p, label) for key, p in floors.items()}
     value, words = expected_calibration_error(said, label), f"{note}; said:true {curve}"
-    low = min(low, value)  # a resample is noisier than the sample, and noise counts as error: its interval may lie above
+    low = min(
+        low, value
+    )  # a resample is noisier than the sample, and noise counts as error: its interval may lie above
     return Row(name, value, low, high, len(said), 1, "probability", others, {}, words)
 
 
