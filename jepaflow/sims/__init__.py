@@ -16,7 +16,7 @@ gymnasium.register(id="jepaflow/Maze-v0", entry_point="jepaflow.sims.maze:MazeEn
 gymnasium.register(id="jepaflow/PushT-v0", entry_point="jepaflow.sims.push_t:PushTEnv", max_episode_steps=300)
 gymnasium.register(id="jepaflow/Reacher-v0", entry_point="jepaflow.sims.reacher:ReacherEnv", max_episode_steps=1000)
 for _arm, _name in (("so101", "SO101"), ("koch", "Koch")):
-    for _task in ("reach", "push", "lift", "pick_place", "sort", "stack"):
+    for _task in ("reach", "push", "lift", "pick_place", "sort", "place", "stack"):
         gymnasium.register(
             id=f"jepaflow/{_name}{_task.title().replace('_', '')}-v0",
             entry_point="jepaflow.sims.arms.env:ArmEnv",

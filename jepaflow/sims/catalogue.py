@@ -69,7 +69,7 @@ def _arm_entry(arm: Arm, task: Task) -> WorldEntry:
     def place(states: np.ndarray) -> np.ndarray:
         return project(arm.workplace.laptop, states[..., task.tracked : task.tracked + 3])
 
-    spoilt = task.name in ("lift", "pick_place", "sort", "stack")
+    spoilt = task.name in ("lift", "pick_place", "sort", "place", "stack")
     behaviours: dict[str, Callable[[ArmEnv, np.random.Generator], Behaviour]] = {"expert": _expert}
     behaviours |= {"failures": _failures} if spoilt else {}
     behaviours |= {"play": _play, "babble": _babble}

@@ -29,7 +29,7 @@ def moved_pixels(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def test_all_worlds_are_there() -> None:
-    tasks = ("lift", "pick_place", "push", "reach", "sort", "stack")
+    tasks = ("lift", "pick_place", "place", "push", "reach", "sort", "stack")
     assert world_names() == sorted([*(f"{arm}/{task}" for arm in ("koch", "so101") for task in tasks), *OTHERS])
     with pytest.raises(JepaflowError, match=r"no environment 'so102/reach'. Choose one of: koch/lift, .*two_room"):
         find_world("so102/reach")

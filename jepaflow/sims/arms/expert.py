@@ -131,6 +131,7 @@ class ArmExpert(Scripted):
             "lift": self._lift,
             "pick_place": self._pick_place,
             "sort": self._sort,
+            "place": self._place,
             "stack": self._stack,
         }
         return scripts[self.env.rules.name]()
@@ -158,6 +159,12 @@ class ArmExpert(Scripted):
 
     def _pick_place(self) -> Targets:
         yield from self._bring(0, 0)
+        yield from self.hand.home()
+
+    def _place(self) -> Targets:
+        for cube, which in self.env.scene.moves:
+            filled = sum(in_bin(self.env.desk, other, which) for other in range(self.env.scene.cubes) if other != cube)
+            yield from self._bring(cube, which, filled)
         yield from self.hand.home()
 
     def _sort(self) -> Targets:

@@ -39,6 +39,8 @@ class Scene:
     """Colour per bin."""
     cubes: int = 0
     """Cubes that are there; the others are parked."""
+    moves: tuple[tuple[int, int], ...] = ((0, 0),)
+    """What `place` asks for, in order: which cube into which bin."""
 
 
 def other_colour(taken: list[str]) -> str:
@@ -174,10 +176,11 @@ def clear_of_bins(desk: Desk, place: np.ndarray, room: float | None = None) -> b
     return all(np.abs(place[:2] - other).max() > reach for other in bins)
 
 
-def in_bin(desk: Desk, cube: int, which: int) -> bool:
-    """Return whether a cube lies in a bin, let go of and at rest."""
+def in_bin(desk: Desk, cube: int, which: int, layers: int = 1) -> bool:
+    """Return whether a cube lies in a bin, let go of and at rest; on top of another one with two ``layers``."""
     away = np.abs(desk.cube(cube)[:2] - desk.place(f"bin{which}")[:2])
-    inside = bool((away < desk.arm.workplace.bin_half).all() and desk.cube(cube)[2] < desk.cube_half(cube) * 2 + 0.01)
+    low = desk.cube(cube)[2] < desk.cube_half(cube) * 2 * layers + 0.01
+    inside = bool((away < desk.arm.workplace.bin_half).all() and low)
     return inside and desk.cube_speed(cube) < STILL and not all(desk.touched(cube))
 
 
@@ -358,6 +361,54 @@ class Sort(Task):
         return not self.left_over(desk, scene)
 
 
+class Place(Sort):
+    """Two cubes, two bins, any colours: the cube that is named into the bin that is named, perhaps the other one after it.
+
+    It is `sort`'s world (the same state), so that a model of the one knows the other.
+    """
+
+    name = "place"
+    steps = 440
+    lacks = ("obstacle",)
+    sentences = PickPlace.sentences
+
+    def colours(self, values: dict[str, Any], rng: np.random.Generator) -> Scene:
+        """Draw two cubes, two bins and, in half of the episodes, a second move."""
+        cubes = _two(PLACE_CUBES, values["object.color"], rng)
+        bins = _two(PLACE_BINS, values["bin.color"], rng)
+        moves = ((0, 0), (1, int(rng.integers(2))))[: 1 + int(rng.random() < 0.5)]
+        return Scene(values, [*cubes, *cubes], bins, 2, moves)
+
+    def left_over(self, desk: Desk, scene: Scene) -> list[int]:
+        """Return the named cubes that are not in their bins yet."""
+        return [cube for cube, which in scene.moves if not in_bin(desk, cube, which, layers=2)]
+
+    def distance(self, desk: Desk, scene: Scene) -> float:
+        """Sum of the distances of the cubes that are not in their bins."""
+        left = self.left_over(desk, scene)
+        return float(
+            sum(np.linalg.norm(desk.cube(cube) - desk.place(f"bin{which}")) for cube, which in scene.moves if cube in left)
+        )
+
+    def sentence(self, scene: Scene, rng: np.random.Generator | None = None) -> str:
+        """Return the first move's sentence, and the second's after a "then"."""
+        said = super().sentence(scene, rng)
+        if len(scene.moves) == 1:
+            return said
+        cube, which = scene.moves[1]
+        return f"{said.rstrip('.')}, then the {scene.colours[cube]} cube in the {scene.bins[which]} bin."
+
+
+PLACE_CUBES, PLACE_BINS = ("red", "blue", "green"), ("red", "blue", "white")
+"""Few enough that a few hundred episodes hold every cube with every bin; a cube in a bin of its colour is hard to see."""
+
+
+def _two(choice: tuple[str, ...], first: str | None, rng: np.random.Generator) -> list[str]:
+    """Draw two different colours; the first may be given."""
+    names = [str(name) for name in rng.permutation(choice)]
+    return names[:2] if first is None else [first, next(name for name in names if name != first)]
+
+
 class Stack(Task):
     """Put one cube onto another."""
 
@@ -388,4 +439,4 @@ class Stack(Task):
         return bool(on_top and desk.cube_speed(0) < STILL and not any(desk.touched(0)))
 
 
-TASKS: dict[str, Task] = {task.name: task for task in (Reach(), Push(), Lift(), PickPlace(), Sort(), Stack())}
+TASKS: dict[str, Task] = {task.name: task for task in (Reach(), Push(), Lift(), PickPlace(), Sort(), Place(), Stack())}
