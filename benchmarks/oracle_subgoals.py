@@ -155,7 +155,7 @@ def main(args: Args) -> None:
     found: list[Row] = []
 
     def judge(name: str, policy: object, words: str) -> None:
-        outcome = run_trials(entry, size, policy, trials.starts, trials.goals, trials.budget, name)  # type: ignore[arg-type]
+        outcome = run_trials(entry, size, policy, trials.starts, trials.goals, trials.budget, name, trials.by_task)  # type: ignore[arg-type]
         made = rows(f"far/{args.protocol}/{name}", outcome, floors, ceilings, f"{note}; {words}")
         console.print(f"{name}: ever {outcome.ever_rate:.3f}, at the end {outcome.end_rate:.3f}")
         found.extend(made)

@@ -125,7 +125,7 @@ def views_of(run: Run, world: World) -> list[str]:
 
 
 def _run(entry: WorldEntry, image_size: int, policy: Policy, trials: Trials, phase: str) -> Outcome:
-    return run_trials(entry, image_size, policy, trials.starts, trials.goals, trials.budget, phase)
+    return run_trials(entry, image_size, policy, trials.starts, trials.goals, trials.budget, phase, trials.by_task)
 
 
 def _check_fit(run: Run, entry: WorldEntry, env: str) -> None:

@@ -40,6 +40,8 @@ class Recipe:
     """What makes a trial, in words."""
     wanted: Callable[[Values, Values], bool] = lambda start, goal: True
     """Whether a pair of named states is one."""
+    whole: bool = False
+    """Whether a trial is a whole episode that did its task: from the first state to the last, `offset` the longest allowed."""
     per_episode: int = 2
     mix: Mapping[str, float] | None = None
     """Share of each behaviour; None: the world's."""
@@ -90,6 +92,11 @@ def _arm(arm: str) -> dict[str, Recipe]:
         f"{arm}/{kind}_{offset}": Recipe(f"{arm}/{task}", offset, 2 * offset, what, wanted)
         for kind, (task, what, wanted) in kinds.items()
         for offset in (25, 50)
+    } | {
+        f"{arm}/{kind}_home": Recipe(
+            f"{arm}/{task}", longest, 2 * longest, "from home until the task is done", whole=True, mix={"expert": 1.0}
+        )
+        for kind, (task, longest) in {"pick": ("pick_place", 200), "place": ("place", 200), "sort": ("sort", 450)}.items()
     }
 
 
@@ -135,7 +142,14 @@ def draw_protocol(name: str, trials: int = TRIALS) -> Trials:
         rows = record_episode(entry, world, config, index, look=False).rows
         states, actions = rows["observation.environment_state"], rows["action"]
         taken = 0
-        for step in rng.permutation(max(0, len(states) - recipe.offset)):
+        if recipe.whole:
+            if world.is_success() and len(states) <= recipe.offset:
+                recorded = np.concatenate([actions, np.repeat(actions[-1:], recipe.offset - len(actions), axis=0)])
+                found.append((index, states[0], states[-1], recorded))
+            steps = np.zeros(0, int)
+        else:
+            steps = rng.permutation(max(0, len(states) - recipe.offset))
+        for step in steps:
             start, goal = states[step], states[step + recipe.offset]
             if not recipe.wanted(_named(world, start), _named(world, goal)):
                 continue
@@ -154,7 +168,7 @@ def draw_protocol(name: str, trials: int = TRIALS) -> Trials:
             made = f"scripts/make_protocols.py {name} (episodes of seed {SEED}; {recipe.what})"
             return Trials(
                 recipe.env, recipe.offset, recipe.budget, np.stack(starts), np.stack(goals), np.stack(recorded),
-                np.array(episode), excluded, made,
+                np.array(episode), excluded, made, recipe.whole,
             )  # fmt: skip
     raise JepaflowError(f"{recipe.env}'s behaviours hardly ever give a trial of {name} ({recipe.what}).")
 

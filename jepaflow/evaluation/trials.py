@@ -39,6 +39,8 @@ class Trials:
     excluded: int = 0
     """Candidates that were left out because their goal was reached at the start."""
     made_by: str = ""
+    by_task: bool = False
+    """Judge by the task's own rule (the cube lies in the bin) instead of by the goal state's places."""
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -81,7 +83,7 @@ class Trials:
         }
         arrays["episode"] = np.ascontiguousarray(self.episode, dtype=np.int64)
         with atomic_path(path) as temporary:
-            save_file(arrays, temporary, {"trials": json.dumps({**about, "made_by": self.made_by})})
+            save_file(arrays, temporary, {"trials": json.dumps({**about, "made_by": self.made_by, "by_task": self.by_task})})
 
     @classmethod
     def load(cls, path: Path) -> Trials:
