@@ -17,6 +17,7 @@ import numpy as np
 from jepaflow.common.errors import JepaflowError
 from jepaflow.evaluation.trials import Trials
 from jepaflow.sims.collect import CollectConfig, record_episode
+from jepaflow.sims.disc import WORLD
 from jepaflow.sims.maze_geometry import MazeConfig
 from jepaflow.sims.registry import World, find_world
 
@@ -71,13 +72,18 @@ def _doors_away(least: int) -> Callable[[Values, Values], bool]:
     return wanted
 
 
-def _maze() -> dict[str, Recipe]:
-    """The maze with all doors open; a far goal is in another room, several doors away, by two routes or more."""
+def _other_room(start: Values, goal: Values) -> bool:
+    """The goal is in the other of the two rooms."""
+    return (start["agent_x"] < WORLD / 2) != (goal["agent_x"] < WORLD / 2)
+
+
+def _maze(env: str, far: int) -> dict[str, Recipe]:
+    """A maze with all doors open; a far goal is in another room, several doors away, by two routes or more."""
     expert = {"expert": 1.0}
     return {
-        "maze_25": Recipe("maze", 25, 50, "any", mix=expert),
-        "maze_50": Recipe("maze", 50, 100, "any", mix=expert),
-        "maze_far": Recipe("maze", 100, 200, "the goal is at least four doors away", _doors_away(4), mix=expert),
+        f"{env}_25": Recipe(env, 25, 50, "any", mix=expert),
+        f"{env}_50": Recipe(env, 50, 100, "any", mix=expert),
+        f"{env}_far": Recipe(env, far, 2 * far, "the goal is at least four doors away", _doors_away(4), mix=expert),
     }
 
 
@@ -102,8 +108,10 @@ def _arm(arm: str) -> dict[str, Recipe]:
 
 PROTOCOLS: dict[str, Recipe] = {
     "two_room_25": Recipe("two_room", 25, 50, "any"),
-    "push_t_25": Recipe("push_t", 25, 50, "any"),
-    **_maze(),
+    "two_room_far": Recipe("two_room", 50, 100, "the goal is in the other room", _other_room),
+    **{f"push_t_{offset}": Recipe("push_t", offset, 2 * offset, "any") for offset in (25, 50, 75)},
+    **_maze("maze", 100),
+    **_maze("maze_slow", 200),
     "reacher_25": Recipe("reacher", 25, 50, "any"),
     **_arm("so101"),
 }

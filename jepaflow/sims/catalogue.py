@@ -1,4 +1,4 @@
-"""All worlds: Two-Room, the maze, Push-T, Reacher, and every task of every arm."""
+"""All worlds: Two-Room, the mazes, Push-T, Reacher, and every task of every arm."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jepaflow.sims.arms.tasks import TASKS, Task
 from jepaflow.sims.disc import WORLD
 from jepaflow.sims.expert import NoisyExpert
 from jepaflow.sims.maze import ChangingDoors, MazeEnv, MazeExpert, Wanderer
+from jepaflow.sims.maze_geometry import MazeConfig
 from jepaflow.sims.push_t import PushTEnv
 from jepaflow.sims.push_t import places as block_places
 from jepaflow.sims.push_t_expert import PushTExpert
@@ -94,6 +95,23 @@ def _arm_entry(arm: Arm, task: Task) -> WorldEntry:
     )
 
 
+def _maze_entry(config: MazeConfig, steps: tuple[int, int]) -> WorldEntry:
+    return WorldEntry(
+        build=lambda image_size, _: MazeEnv(image_size=image_size, config=config),
+        behaviours={"expert": MazeExpert, "doors": ChangingDoors, "play": Wanderer},
+        # Walkers keep away from walls: without play, controllers that drift there stay there.
+        mix={"expert": 0.7, "doors": 0.2, "play": 0.1},
+        proprio_names=("agent_x", "agent_y"),
+        action_names=("x", "y"),
+        state_unit="px; 1 for a shut door",
+        proprio_unit="px",
+        action_unit=f"{config.speed:g} px per control step",
+        place=lambda states: states[..., :2] / WORLD,
+        steps=steps,
+        codec="libx264rgb",
+    )
+
+
 UNIT = "degrees; gripper 0 closed to 100 open"
 
 WORLDS: dict[str, WorldEntry] = {
@@ -107,20 +125,9 @@ WORLDS: dict[str, WorldEntry] = {
         action_unit="5 px per control step",
         place=lambda states: states[..., :2] / WORLD,
     ),
-    "maze": WorldEntry(
-        build=lambda image_size, _: MazeEnv(image_size=image_size),
-        behaviours={"expert": MazeExpert, "doors": ChangingDoors, "play": Wanderer},
-        # Walkers keep away from walls: without play, controllers that drift there stay there.
-        mix={"expert": 0.7, "doors": 0.2, "play": 0.1},
-        proprio_names=("agent_x", "agent_y"),
-        action_names=("x", "y"),
-        state_unit="px; 1 for a shut door",
-        proprio_unit="px",
-        action_unit="4 px per control step",
-        place=lambda states: states[..., :2] / WORLD,
-        steps=(160, 220),
-        codec="libx264rgb",
-    ),
+    "maze": _maze_entry(MazeConfig(), (160, 220)),
+    # The same pictures, and ways twice as long in steps: far goals lie beyond what heads are trained to tell apart.
+    "maze_slow": _maze_entry(MazeConfig(speed=2.0), (320, 440)),
     "push_t": WorldEntry(
         build=lambda image_size, _: PushTEnv(image_size=image_size),
         behaviours={"expert": PushTExpert},

@@ -8,6 +8,7 @@ shut door is drawn and as solid as a wall. `reset` leaves all doors open; a door
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,7 @@ from jepaflow.sims.geodesic import Geodesic
 from jepaflow.sims.maze_geometry import MazeConfig
 
 EXPERT = ExpertConfig(wander=0.3, noise=(0.05, 0.5), pace=(0.6, 1.0), seek_steps=300)
+"""At the standard speed; a slower maze's legs last longer."""
 CHANGED = 2
 """Doors that are shut at most at a time in recordings whose doors change."""
 
@@ -132,7 +134,8 @@ class MazeExpert(NoisyExpert):
     """Walks the shortest way to targets, with noise, and sometimes wanders."""
 
     def __init__(self, env: MazeEnv, rng: np.random.Generator) -> None:
-        super().__init__(env, rng, EXPERT)
+        slower = MazeConfig().speed / env.config.speed
+        super().__init__(env, rng, replace(EXPERT, seek_steps=round(slower * EXPERT.seek_steps)))
 
 
 class ChangingDoors(MazeExpert):

@@ -27,7 +27,7 @@ def test_committed_trials_replay_to_their_goals(name: str) -> None:
         for action in trials.actions[i]:
             world.advance(action)
         assert world.is_success() and world.distance() < 1e-6
-        if trials.env not in ("two_room", "maze"):  # whose state holds the target too, which is another now
+        if trials.env not in ("two_room", "maze", "maze_slow"):  # whose state holds the target too, which is another now
             assert np.array_equal(world.get_state(), trials.goals[i])  # bit by bit
 
 

@@ -11,7 +11,7 @@ from jepaflow.sims.arms.env import ArmEnv
 from jepaflow.sims.registry import World, WorldEntry, WorldOptions, action_bounds, find_world, world_names
 
 ARMS = [name for name in world_names() if "/" in name]
-OTHERS = ["maze", "push_t", "reacher", "two_room"]
+OTHERS = ["maze", "maze_slow", "push_t", "reacher", "two_room"]
 RAY = WorldOptions(renderer="ray")
 
 
