@@ -1,0 +1,1 @@
+"""Language: a sentence becomes requests, and requests become potentials on landmarks."""
