@@ -13,13 +13,15 @@ from torch import Tensor
 
 from benchmarks.reachability import states
 from jepaflow.evaluation.closed_loop import views_of, world_of
-from jepaflow.evaluation.planner import PlannerConfig, run_space
+from jepaflow.evaluation.planner import PlannerConfig, make_controller, run_space
 from jepaflow.evaluation.run import PlannerPolicy
 from jepaflow.evaluation.trials import Trials
+from jepaflow.planning.config import ControllerConfig, SolverConfig
 from jepaflow.planning.controller import Controller
 from jepaflow.planning.goal import Goal
+from jepaflow.planning.space import ActionSpace
 from jepaflow.sims.maze import MazeEnv
-from jepaflow.sims.registry import World, WorldEntry, action_bounds
+from jepaflow.sims.registry import World, WorldEntry
 from jepaflow.subgoals.attach import attach
 from jepaflow.subgoals.failures import Failure
 from jepaflow.subgoals.fitted import Subgoals, load_subgoals
@@ -31,7 +33,7 @@ from jepaflow.subgoals.surprised import forecast_errors, surprising
 from jepaflow.subgoals.walker import Aim, Stall, system_1
 from jepaflow.training.checkpoint import Run, load_run
 from jepaflow.training.heads import Heads, load_heads
-from jepaflow.training.latents import cached_latents
+from jepaflow.training.latents import Latents, cached_latents
 
 
 @dataclass(eq=False)
@@ -46,8 +48,9 @@ class Setup:
     views: Sequence[str]
     stall: Stall
     places: np.ndarray
-    """of the landmarks, px (N, 2)"""
+    """of a maze's landmarks, px (N, 2); elsewhere (N, 0)"""
     surprising: float
+    space: ActionSpace
 
     @property
     def block(self) -> int:
@@ -85,19 +88,52 @@ def middle_door(world: MazeEnv, start: np.ndarray, places: np.ndarray, goal: np.
     return doors[max(1, len(doors) // 2)] if len(doors) > 1 else -1
 
 
-def set_up(path: Path, env: str) -> Setup:
-    """Load a run with its heads and sub-goals."""
+def set_up(path: Path, env: str, search: bool = False) -> Setup:
+    """Load a run with its heads and sub-goals.
+
+    Args:
+        path: of the run.
+        env: world.
+        search: System 1 is CEM over held actions (as `evaluate` searches) instead of the head.
+    """
     run = load_run(path, "cpu")
     entry, heads, subgoals = world_of(run, env), load_heads(path), load_subgoals(run)
     world = entry.make(run.model.config.image_size)
     train, _ = cached_latents(run)
-    controller = system_1(run.model, run_space(run, world, PlannerConfig().rate), heads, subgoals.reach)
+    space = run_space(run, world, PlannerConfig().rate)
+    if search:
+        solver = SolverConfig(kind="cem", parameters="hold")
+        controller = make_controller(run, world, PlannerConfig(control=ControllerConfig(solver=solver)))
+    else:
+        controller = system_1(run.model, space, heads, subgoals.reach)
+    stall, error = Stall(train, run.model.config.block), surprising(run, train)
+    places = places_of(train, subgoals) if isinstance(world, MazeEnv) else np.zeros((len(subgoals.landmarks), 0))
+    return Setup(run, entry, heads, subgoals, controller, views_of(run, world), stall, places, error, space)
+
+
+def places_of(train: Latents, known: Subgoals) -> np.ndarray:
+    """Return where a maze's landmarks lie, px (N, 2)."""
     where = {(int(s), int(r)): i for i, (s, r) in enumerate(zip(train.corpus.store_of, train.corpus.row, strict=True))}
-    marks = subgoals.landmarks
-    rows = [where[(int(s), int(r))] for s, r in zip(marks.store, marks.row, strict=True)]
-    places = states(train)[rows, :2].astype(float)
-    stall = Stall(train, run.model.config.block)
-    return Setup(run, entry, heads, subgoals, controller, views_of(run, world), stall, places, surprising(run, train))
+    rows = [where[(int(s), int(r))] for s, r in zip(known.landmarks.store, known.landmarks.row, strict=True)]
+    return np.asarray(states(train)[rows, :2].astype(float))
+
+
+def random_block(rng: np.random.Generator, space: ActionSpace, last: np.ndarray, block: int) -> np.ndarray:
+    """Return actions (E, A) to hold for a block: uniform in the box; of targets, about a block's way from the last ones.
+
+    Args:
+        rng: source of chance.
+        space: the world's; it knows the usual change of targets.
+        last: executed last (E, A).
+        block: K.
+    """
+    low, high = space.low.numpy(), space.high.numpy()
+    if space.change is None:
+        return rng.uniform(low, high, last.shape)
+    away = block * space.change.numpy() * rng.standard_normal(last.shape)
+    if space.rate is not None:
+        away = away.clip(-space.rate.numpy(), space.rate.numpy())
+    return np.asarray((last + away).clip(low, high))
 
 
 class FlatPolicy:
@@ -116,10 +152,9 @@ class FlatPolicy:
 
     def begin(self, worlds: Sequence[World], goals: np.ndarray) -> None:
         """Start at the first sub-goal."""
-        self.rng, self.bounds = np.random.default_rng(self.seed), action_bounds(worlds[0])
-        self.loose, self.drawn = np.zeros(len(worlds), bool), np.zeros((len(worlds), len(self.bounds[0])))
+        self.rng, self.loose = np.random.default_rng(self.seed), np.zeros(len(worlds), bool)
         self.setup.stall.begin()
-        self.last = np.stack([world.still_action() for world in worlds])
+        self.last = self.drawn = np.stack([world.still_action() for world in worlds])
         self.goal = self.setup.latents(goals)
         self.z = torch.from_numpy(self.policy.look(worlds)[2])
         self.start(self.z)
@@ -143,7 +178,7 @@ class FlatPolicy:
             self.aimed = self.towards(z, stalled)
             self.setup.controller.reset(Goal(self.aimed[:, None]), start_action=self.last)
             self.loose = stalled & self.wants_loose
-            self.drawn = self.rng.uniform(*self.bounds, self.drawn.shape)
+            self.drawn = random_block(self.rng, self.setup.space, self.last, self.setup.block)
         self.last = self.policy.decide(seen)
         if self.loose.any():
             self.last = np.where(self.loose[:, None], self.drawn, self.last)
@@ -162,7 +197,7 @@ class NavigatingPolicy(FlatPolicy):
         planner: gflownet, exact or dijkstra.
         seed: of planner and random blocks.
         replan: take another route when one fails.
-        imagine: rank walks by imagination.
+        imagine: rank walks by imagination, where the head can be imagined (one that needs the last action cannot).
     """
 
     def __init__(self, setup: Setup, planner: str, seed: int, replan: bool = True, imagine: bool = True) -> None:
@@ -173,9 +208,9 @@ class NavigatingPolicy(FlatPolicy):
             "exact": ExactPlanner(known.config.horizon),
             "gflownet": GFlowNetPlanner(known.flow),
         }
-        world = setup.entry.make(8)
-        low, high = (torch.from_numpy(bound) for bound in action_bounds(world))
-        self.foresight = Foresight(setup.run.model, setup.heads.inverse, known.reach, low, high) if imagine else None
+        space, head = setup.space, setup.heads.inverse
+        can = imagine and not head.config.needs_start
+        self.foresight = Foresight(setup.run.model, head, known.reach, space.low, space.high) if can else None
         config = NavigatorConfig(replan=replan, seed=seed, build=known.config.build)
         self.navigator = Navigator(
             known.graph, known.landmarks.z, makers[planner], known.reach, config, self.foresight, setup.surprising

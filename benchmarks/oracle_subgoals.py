@@ -24,6 +24,7 @@ import torch
 import tyro
 from torch import Tensor
 
+from benchmarks.navigating import random_block
 from jepaflow.common.console import console
 from jepaflow.common.results import Row, write_results
 from jepaflow.evaluation.closed_loop import floors_and_ceiling, views_of, world_of
@@ -35,7 +36,8 @@ from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.config import ControllerConfig, SolverConfig
 from jepaflow.planning.controller import Controller
 from jepaflow.planning.goal import Goal
-from jepaflow.sims.registry import World, WorldEntry, action_bounds
+from jepaflow.planning.space import ActionSpace
+from jepaflow.sims.registry import World, WorldEntry
 from jepaflow.subgoals.reachability import Reachability
 from jepaflow.subgoals.walker import Aim, Stall, system_1
 from jepaflow.training.checkpoint import Run, load_run
@@ -62,6 +64,7 @@ class FramesPolicy:
     Args:
         policy: shows the worlds to the controller.
         controller: System 1.
+        space: the world's actions.
         reach: says what is near.
         frames: sub-goals (E, S, D), the last is the goal.
         stall: notices blocks that changed nothing, after which one is drawn at random; None: they are not noticed.
@@ -71,17 +74,18 @@ class FramesPolicy:
         self,
         policy: PlannerPolicy,
         controller: Controller,
+        space: ActionSpace,
         reach: Reachability,
         frames: Tensor,
         stall: Stall | None = None,
     ) -> None:
-        self.policy, self.controller, self.reach, self.frames, self.stall = policy, controller, reach, frames, stall
+        self.policy, self.controller, self.space = policy, controller, space
+        self.reach, self.frames, self.stall = reach, frames, stall
 
     def begin(self, worlds: Sequence[World], goals: np.ndarray) -> None:
         """Start at the first sub-goal."""
         self.aim = Aim(self.reach, self.frames)
-        self.rng, self.bounds = np.random.default_rng(0), action_bounds(worlds[0])
-        self.loose = np.zeros(len(worlds), bool)
+        self.rng, self.loose = np.random.default_rng(0), np.zeros(len(worlds), bool)
         if self.stall is not None:
             self.stall.begin()
         self.last = np.stack([world.still_action() for world in worlds])
@@ -96,7 +100,7 @@ class FramesPolicy:
             self.controller.reset(Goal(aimed[:, None]), start_action=self.last)
             if self.stall is not None:
                 self.loose = self.stall.look(z, self.reach.between(z, aimed))
-                self.drawn = self.rng.uniform(*self.bounds, (len(worlds), len(self.bounds[0])))
+                self.drawn = random_block(self.rng, self.space, self.last, self.controller.model.config.block)
         self.last = self.policy.decide(seen)
         if self.loose.any():
             self.last = np.where(self.loose[:, None], self.drawn, self.last)
@@ -167,7 +171,8 @@ def main(args: Args) -> None:
     world = entry.make(size)
     heads, views = load_heads(run.path), views_of(run, world)
     reach = Reachability(heads.distance)
-    controller = system_1(run.model, run_space(run, world, PlannerConfig().rate), heads, reach)
+    space = run_space(run, world, PlannerConfig().rate)
+    controller = system_1(run.model, space, heads, reach)
     judge(
         "flat_evaluate",
         PlannerPolicy(entry, size, as_evaluated(run, world), views),
@@ -178,12 +183,12 @@ def main(args: Args) -> None:
     stall = Stall(cached_latents(run)[0], run.model.config.block)
     loose = "; a random block after one that changed nothing"
     goal = demonstrations(run, entry, controller, trials, trials.offset)
-    judge("flat_loose", FramesPolicy(policy, controller, reach, goal, stall), f"the goal's frame alone{loose}")
+    judge("flat_loose", FramesPolicy(policy, controller, space, reach, goal, stall), f"the goal's frame alone{loose}")
     for every in args.every:
         frames = demonstrations(run, entry, controller, trials, every)
         words = f"true future frames every {every} blocks as sub-goals"
-        judge(f"oracle_{every}", FramesPolicy(policy, controller, reach, frames), words)
-        judge(f"oracle_{every}_loose", FramesPolicy(policy, controller, reach, frames, stall), words + loose)
+        judge(f"oracle_{every}", FramesPolicy(policy, controller, space, reach, frames), words)
+        judge(f"oracle_{every}_loose", FramesPolicy(policy, controller, space, reach, frames, stall), words + loose)
 
 
 if __name__ == "__main__":

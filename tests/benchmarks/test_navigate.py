@@ -1,15 +1,20 @@
 """The navigation benchmark's own arithmetic: steps until arrival, the shortest way, which door is shut and when."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
-from benchmarks.navigate import SHUT_AT, Args, Blocked, executed, rows_of, shortest
-from benchmarks.navigating import middle_door
+from benchmarks.navigate import SHUT_AT, Args, Blocked, Watched, crossed, rows_of, shortest
+from benchmarks.navigating import middle_door, random_block
 from jepaflow.common.errors import JepaflowError
-from jepaflow.evaluation.outcome import Outcome
-from jepaflow.evaluation.run import ReplayPolicy
+from jepaflow.evaluation.run import ReplayPolicy, run_trials
 from jepaflow.evaluation.trials import Trials
+from jepaflow.planning.space import ActionSpace
 from jepaflow.sims.maze import MazeEnv
+from jepaflow.sims.registry import find_world
 
 
 def state(world: MazeEnv, room: int) -> np.ndarray:
@@ -33,13 +38,16 @@ def test_the_shortest_way_is_in_control_steps_and_knows_the_shut_door() -> None:
     assert shortest(trials, np.array([-1]), world)[0] == steps[0]
 
 
-def test_steps_are_counted_until_the_first_arrival() -> None:
-    world = MazeEnv(8)
-    trials = trials_of(world, [(0, 1), (0, 1)])
-    states = np.repeat(trials.starts[:, None], 5, 1)
-    states[0, 3] = trials.goals[0]
-    outcome = Outcome(np.array([True, False]), np.zeros(2, bool), np.ones(2), states)
-    assert executed(outcome, trials, 12.0).tolist() == [3, 4]
+def test_steps_are_counted_until_the_world_first_says_success() -> None:
+    world, entry = MazeEnv(8), find_world("maze")
+    start, away = world.config.centre(0), world.config.success_distance
+    goals = np.stack([state(world, 0)] * 4)
+    goals[:, 0] = start[0] + away + np.array([3.5, 11.5, 15.5, 40.0])  # at 4 px a step: after 1, 3, 4 steps, never
+    trials = replace(trials_of(world, [(0, 1)] * 4), goals=goals)
+    watched = Watched(ReplayPolicy(np.tile([1.0, 0.0], (4, 4, 1))))
+    outcome = run_trials(entry, 8, watched, trials.starts, trials.goals, 4, "watch")
+    assert outcome.ever.tolist() == [True, True, True, False]
+    assert watched.executed(4).tolist() == [1, 3, 4, 4]
 
 
 def test_the_middle_door_is_never_the_first() -> None:
@@ -64,10 +72,35 @@ def test_the_door_is_shut_when_it_is_time() -> None:
 
 
 def test_rows_are_means_over_seeds_with_intervals_over_starts() -> None:
-    ever = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])
-    rows = rows_of("x", ever, 10 * ever, ever - 1, {"still": 0.0}, {}, "note")
-    assert [row.name for row in rows] == ["x", "x_executed", "x_wasted"]
+    ever = np.array([[[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]])
+    rows = rows_of("x", {"": ever, "_executed": 10 * ever}, {"still": 0.0}, {}, "note")
+    assert [row.name for row in rows] == ["x", "x_executed"]
     assert rows[0].value == pytest.approx(5 / 6) and rows[0].n == 3 and rows[0].seeds == 2
     assert rows[0].low <= rows[0].value <= rows[0].high and rows[0].floors == {"still": 0.0}
-    with pytest.raises(JepaflowError):
-        Args(run="runs/x", seeds=0)  # type: ignore[arg-type]
+
+
+def test_rows_of_several_runs_say_each_and_their_intervals_know_that_runs_differ() -> None:
+    apart = np.concatenate([np.zeros((1, 1, 50)), np.ones((2, 1, 50))])
+    row = rows_of("x", {"": apart}, {}, {}, "note")[0]
+    assert row.name == "x/seeds" and row.value == pytest.approx(2 / 3) and (row.seeds, row.n) == (3, 50)
+    assert (row.low, row.high) == (0.0, 1.0) and "0, 1, 1" in row.note
+    low, high = crossed(np.tile(np.repeat([0.0, 1.0], 50), (3, 1)))  # equal runs: as of one
+    assert low == pytest.approx(0.5 - 0.098, abs=0.02) and high == pytest.approx(0.5 + 0.098, abs=0.02)
+
+
+def test_an_empty_request_is_refused() -> None:
+    for wrong in ({"seeds": 0}, {"trials": 0}, {"runs": ()}):
+        with pytest.raises(JepaflowError):
+            Args(**{"runs": (Path("runs/x"),), **wrong})
+
+
+def test_a_random_block_stays_in_the_box_and_near_the_last_targets() -> None:
+    low, high = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 9.0])
+    last = np.tile([0.9, 4.0], (4000, 1))
+    free = random_block(np.random.default_rng(0), ActionSpace.from_bounds(low, high), last, 5)
+    assert free.min(0) == pytest.approx([-1, 0], abs=0.01) and free.max(0) == pytest.approx([1, 9], abs=0.01)
+    change = torch.tensor([0.1, 0.1])
+    near = random_block(np.random.default_rng(0), ActionSpace.from_bounds(low, high, change=change), last, 5)
+    assert near[:, 0].max() == 1.0 and near[:, 1].std() == pytest.approx(0.5, rel=0.05)
+    limited = ActionSpace.from_bounds(low, high, change=change, rate=change)
+    assert np.abs(random_block(np.random.default_rng(0), limited, last, 5) - last).max() <= 0.1 + 1e-6
