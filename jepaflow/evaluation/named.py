@@ -102,7 +102,11 @@ def _arm(arm: str) -> dict[str, Recipe]:
         f"{arm}/{kind}_home": Recipe(
             f"{arm}/{task}", longest, 2 * longest, "from home until the task is done", whole=True, mix={"expert": 1.0}
         )
-        for kind, (task, longest) in {"pick": ("pick_place", 200), "place": ("place", 200), "sort": ("sort", 450)}.items()
+        for kind, (task, longest) in {
+            "pick": ("pick_place", 200),
+            "place": ("place", 200),
+            "sort": ("sort", 450),
+        }.items()
     }
 
 
@@ -172,10 +176,10 @@ def draw_protocol(name: str, trials: int = TRIALS) -> Trials:
                 break
         if len(found) >= trials:
             order = rng.permutation(len(found))[:trials]
-            episode, starts, goals, recorded = zip(*(found[i] for i in order), strict=True)
+            episode, starts, goals, acted = zip(*(found[i] for i in order), strict=True)
             made = f"scripts/make_protocols.py {name} (episodes of seed {SEED}; {recipe.what})"
             return Trials(
-                recipe.env, recipe.offset, recipe.budget, np.stack(starts), np.stack(goals), np.stack(recorded),
+                recipe.env, recipe.offset, recipe.budget, np.stack(starts), np.stack(goals), np.stack(acted),
                 np.array(episode), excluded, made, recipe.whole,
             )  # fmt: skip
     raise JepaflowError(f"{recipe.env}'s behaviours hardly ever give a trial of {name} ({recipe.what}).")
