@@ -19,7 +19,8 @@ def words(text: str) -> list[str]:
     """Cut a text into lower-case words without accents; each punctuation mark is a word, so is each Chinese character."""
     spaced = "".join(_spaced(sign) for sign in text)
     plain = (sign for sign in unicodedata.normalize("NFD", spaced) if unicodedata.category(sign) != "Mn")
-    return "".join(f" {sign} " if _is_punctuation(sign) else sign for sign in "".join(plain).lower()).split()
+    # Letter by letter: a whole text's lower case writes a last Greek sigma otherwise than the vocabulary does.
+    return "".join(f" {sign} " if _is_punctuation(sign) else sign.lower() for sign in plain).split()
 
 
 def pieces(word: str, vocabulary: Mapping[str, int]) -> list[str]:
@@ -51,7 +52,7 @@ def _spaced(sign: str) -> str:
     category, code = unicodedata.category(sign), ord(sign)
     if sign in "\t\n\r" or category == "Zs":
         return " "
-    if category.startswith("C") or code == 0xFFFD:
+    if category in ("Cc", "Cf", "Cs", "Co") or code == 0xFFFD:
         return ""
     return f" {sign} " if any(low <= code <= high for low, high in _CHINESE) else sign
 
