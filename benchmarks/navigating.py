@@ -18,6 +18,7 @@ from jepaflow.evaluation.run import PlannerPolicy
 from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.config import ControllerConfig, SolverConfig
 from jepaflow.planning.controller import Controller
+from jepaflow.planning.cost import CostConfig
 from jepaflow.planning.goal import Goal
 from jepaflow.planning.space import ActionSpace
 from jepaflow.sims.maze import MazeEnv
@@ -94,7 +95,8 @@ def set_up(path: Path, env: str, search: bool = False) -> Setup:
     Args:
         path: of the run.
         env: world.
-        search: System 1 is CEM over held actions (as `evaluate` searches) instead of the head.
+        search: System 1 is CEM over held actions instead of the head, as far ahead as edges reach; with the path in its cost,
+            or else it plans to arrive at the end of its horizon, ever again.
     """
     run = load_run(path, "cpu")
     entry, heads, subgoals = world_of(run, env), load_heads(path), load_subgoals(run)
@@ -102,8 +104,9 @@ def set_up(path: Path, env: str, search: bool = False) -> Setup:
     train, _ = cached_latents(run)
     space = run_space(run, world, PlannerConfig().rate)
     if search:
-        solver = SolverConfig(kind="cem", parameters="hold")
-        controller = make_controller(run, world, PlannerConfig(control=ControllerConfig(solver=solver)))
+        solver = SolverConfig(kind="cem", parameters="hold", horizon=subgoals.config.build.within)
+        control = ControllerConfig(solver=solver, cost=CostConfig(path=0.5))
+        controller = make_controller(run, world, PlannerConfig(control=control))
     else:
         controller = system_1(run.model, space, heads, subgoals.reach)
     stall, error = Stall(train, run.model.config.block), surprising(run, train)
