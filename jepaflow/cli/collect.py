@@ -21,7 +21,7 @@ class Args:
     output_dir: Path
     """Folder of the dataset."""
     env: str = "two_room"
-    """World to act in: two_room, maze, push_t, reacher, so101/TASK, koch/TASK (reach, push, lift, pick_place, sort, stack)."""
+    """World to act in: two_room, maze, maze_slow, push_t, reacher, so101/TASK, koch/TASK (reach, push, lift, pick_place, sort, stack)."""
     episodes: int = 300
     """Number of episodes that the dataset shall have."""
     steps: tuple[int, int] | None = None
