@@ -54,7 +54,10 @@ PATTERNS: tuple[tuple[Verb, str], ...] = (
     ("sort", rf"(?:{any_of(*SYNONYMS['sort']['train'])}|tidy up) {_CUBES} {_OWN_BIN}"),
     ("sort", rf"put (?:every|each) (?:cube|block) {_OWN_BIN}"),
     ("push", rf"move {_OBJECT} {_IN} {_PLACE} without lifting it"),
-    ("push", rf"{any_of(*SYNONYMS['push']['train'])} {_OBJECT}(?: along the table)? {_IN} {_PLACE}"),
+    (
+        "push",
+        rf"{any_of(*SYNONYMS['push']['train'])} {_OBJECT}(?: along the table)? {_IN} {_PLACE}(?: without lifting it)?",
+    ),
     ("put", rf"{_PUT} {_OBJECT} {_IN} {_PLACE}"),
     ("put", rf"{_PUT} {_IN} {_PLACE} {_OBJECT}"),
     ("put", rf"{_TAKE} {_OBJECT} and {_PUT} it {_IN} {_PLACE}"),
