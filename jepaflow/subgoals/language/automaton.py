@@ -4,7 +4,7 @@ A clause is *done* at the first node that satisfies it once all clauses before i
 (reach, lift) may be satisfied too early without harm: it does not count yet, and must come again. What lasts (put, push, sort)
 must not *come true* too early, else "the red cube, then the blue one" would be met by the blue cube first and the red cube after
 it, since the blue one still lies there when the red one is done. So an edge that would make it true too soon is closed; what
-was true from the start may stay so. What lasts must also still hold at the end, unless a later clause is about the same thing.
+was true from the start may stay so. What lasts must also still hold at the end, unless a later clause moves the same thing.
 
 With m <= 4 clauses the subsets that respect the order are at most 16, and everything is one small table.
 
@@ -27,6 +27,8 @@ MOST = 4
 """clauses: 2^m copies of the graph"""
 LASTING = ("put", "push", "sort")
 """verbs whose result stays"""
+MOVING = (*LASTING, "lift")
+"""verbs that take their object from where it was"""
 CLOSED = -1
 """in `Automaton.after`: this edge must not be taken in this state"""
 
@@ -58,10 +60,11 @@ class Automaton:
 
     @cached_property
     def before(self) -> tuple[int, ...]:
-        """Bits of the clauses that come before each clause."""
+        """Bits of the clauses that come before each clause, directly or not."""
         found = [0] * len(self.clauses)
-        for i, j in self.order:
-            found[j] |= 1 << i
+        for _ in self.clauses:
+            for i, j in self.order:
+                found[j] |= found[i] | 1 << i
         return tuple(found)
 
     @cached_property
@@ -88,14 +91,12 @@ class Automaton:
     @cached_property
     def at_end(self) -> int:
         """Bits of the clauses that must hold where the walk ends."""
-        undone = sum(
-            {
-                1 << i
-                for i, j in self.order
-                if self.clauses[i].object == self.clauses[j].object and self.lasting >> j & 1
-            }
-        )
-        return self.lasting & ~undone
+        kept = self.lasting
+        for clause, first in zip(self.clauses, self.before, strict=True):
+            for i in range(len(self.clauses)):
+                if first >> i & 1 and clause.verb in MOVING and same_object(self.clauses[i], clause):
+                    kept &= ~(1 << i)
+        return kept
 
     @cached_property
     def done(self) -> Bool[ndarray, "Q m"]:
@@ -140,6 +141,13 @@ class Automaton:
 
     def _state(self, done: int) -> int:
         return self.states.index(done)
+
+
+def same_object(one: Clause, other: Clause) -> bool:
+    """Whether two clauses may be about one thing; sorting is about all of a kind."""
+    if "sort" in (one.verb, other.verb):
+        return one.object.kind == other.object.kind
+    return one.object == other.object
 
 
 def in_turn(count: int) -> tuple[tuple[int, int], ...]:

@@ -52,6 +52,7 @@ _OWN_BIN = (
 
 PATTERNS: tuple[tuple[Verb, str], ...] = (
     ("sort", rf"(?:{any_of(*SYNONYMS['sort']['train'])}|tidy up) {_CUBES} {_OWN_BIN}"),
+    ("sort", rf"sort {_CUBES}"),
     ("sort", rf"put (?:every|each) (?:cube|block) {_OWN_BIN}"),
     ("push", rf"move {_OBJECT} {_IN} {_PLACE} without lifting it"),
     (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 
-from jepaflow.subgoals.language.automaton import LASTING, MOST, Automaton
+from jepaflow.subgoals.language.automaton import LASTING, MOST, MOVING, Automaton, same_object
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.ellipsis import Refused
 from jepaflow.subgoals.language.lexicon import literal, thing, unknown
@@ -41,6 +41,10 @@ class Request:
     def missing(self, there: Sequence[Thing]) -> tuple[Thing, ...]:
         """What is named and not there; a thing without a colour is any of its kind."""
         return tuple(one for one in self.things() if not any(_same(one, other) for other in there))
+
+    def unclear(self, there: Sequence[Thing]) -> tuple[Thing, ...]:
+        """What is named and may be several of the things that are there."""
+        return tuple(one for one in self.things() if sum(_same(one, other) for other in dict.fromkeys(there)) > 1)
 
     def __str__(self) -> str:
         """In words: what was understood."""
@@ -108,13 +112,25 @@ def _avoided(text: str, ground: Ground | None) -> Clause | Thing:
 def _in_order(deeds: Sequence[tuple[Part, Clause]]) -> tuple[tuple[Clause, ...], tuple[tuple[int, int], ...]]:
     """Clauses by stage, the same one once in a stage, and each before all of the next stage."""
     stages: list[list[Clause]] = []
+    must: list[Clause] = []
     for stage in sorted({part.stage for part, _ in deeds}):
-        stages.append(list(dict.fromkeys(clause for part, clause in deeds if part.stage == stage)))
-    must = tuple(clause for stage in stages for clause in stage)
+        fresh = [clause for part, clause in deeds if part.stage == stage and not _still(clause, must)]
+        stages.append(list(dict.fromkeys(fresh)))
+        must += stages[-1]
     numbers = iter(range(len(must)))
-    numbered = [[next(numbers) for _ in stage] for stage in stages]
+    numbered = [[next(numbers) for _ in stage] for stage in stages if stage]
     order = tuple(pair for one, other in pairwise(numbered) for pair in product(one, other))
-    return must, order
+    return tuple(must), order
+
+
+def _still(clause: Clause, done: Sequence[Clause]) -> bool:
+    """Whether a clause holds already when its turn comes: said twice, it is done once."""
+    if clause.verb not in LASTING or clause not in done:
+        return False
+    since = done[done.index(clause) + 1 :]
+    if any(other.verb in MOVING and same_object(clause, other) for other in since):
+        raise Refused(tuple(str(clause).split()), f"I can {clause} only once in a plan. Say it again afterwards.")
+    return True
 
 
 def _require_sense(request: Request) -> None:
@@ -125,15 +141,15 @@ def _require_sense(request: Request) -> None:
         )
     for one, clause in product(request.avoid, request.must):
         if one == clause or (isinstance(one, Thing) and any(_same(one, item) for item in _named(clause))):
-            never = f"not touch {one}" if isinstance(one, Thing) else "not do that"
+            never = f"never touch {one}" if isinstance(one, Thing) else "never do so"
             raise Refused(tuple(str(one).split()), f"I cannot {clause} and {never}.")
+    before = request.automaton.before
     for i, j in combinations(range(len(request.must)), 2):
         one, other = request.must[i], request.must[j]
-        at_once = (i, j) not in request.order and one.verb in LASTING and other.verb in LASTING
-        if at_once and one.object == other.object and one.place != other.place and one.verb == other.verb:
-            raise Refused(
-                tuple(str(one.object).split()), f"{one.object} cannot be in two places. Say which comes first."
-            )
+        if before[j] >> i & 1 or not {one.verb, other.verb} <= set(LASTING):
+            continue
+        if same_object(one, other):
+            raise Refused(tuple(str(one.object).split()), f"I cannot {one} and {other} at once. Say which comes first.")
 
 
 def _named(item: Clause | Thing) -> tuple[Thing, ...]:

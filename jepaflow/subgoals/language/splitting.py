@@ -15,7 +15,7 @@ from typing import Literal
 
 from jepaflow.subgoals.language.clause import Thing
 from jepaflow.subgoals.language.ellipsis import Refused, complete, has_thing, refers
-from jepaflow.subgoals.language.lexicon import NAMED, any_of
+from jepaflow.subgoals.language.lexicon import COLOURS, KINDS, NAMED, any_of, thing
 
 Link = Literal["and", "then", "earlier", "not"]
 
@@ -83,7 +83,7 @@ def split(sentence: str, things: Sequence[Thing] = ()) -> list[Part]:
         raise Refused((), "Nothing was said.")
     if text.endswith((" and", " then", " but")):
         raise Refused((text.split()[-1],), f'Something is missing after "{text.split()[-1]}".')
-    text, avoided = _avoided(text)
+    text, avoided = _avoided(text, things)
     parts = [Part(name, True) for name in avoided]
     if text:
         parts += _ordered(_fronted(text), things)
@@ -102,12 +102,13 @@ def plain(sentence: str) -> str:
     return text.strip(" ,;")
 
 
-def _avoided(text: str) -> tuple[str, list[str]]:
+def _avoided(text: str, things: Sequence[Thing]) -> tuple[str, list[str]]:
     """Take out what must not happen; what is left, and the things or deeds to avoid."""
     found: list[str] = []
     for trigger, ambiguous in AVOIDED:
         whole = rf"(?:^|(?: [,;])?(?: but| and| while)? )(?:{trigger}) "
         while match := re.search(whole + "(?!it$|it )", text):
+            text = _others(text, match.end(), text[: match.start()], things)
             listed = re.match(LIST + r"(?= |$)", text[match.end() :])
             if listed is None:
                 words = re.split(r" [,;] | then ", text[match.end() :])[0]
@@ -122,6 +123,27 @@ def _avoided(text: str) -> tuple[str, list[str]]:
         found.append(match.group(1))
         text = _joined(text[: match.start()], text[match.end() :], False)
     return text.strip(" ,;"), found
+
+
+def _others(text: str, at: int, named: str, things: Sequence[Thing]) -> str:
+    """Name "the blue one" and "the other cubes", said at a place in the text, by what was named before."""
+    rest = text[at:]
+    if match := re.match(rf"(?:the )?({any_of(*COLOURS)}) ones?\b", rest):
+        kinds = {thing(name).kind for name in re.findall(NAMED, named)}  # type: ignore[union-attr]
+        if len(kinds) != 1:
+            raise Refused(
+                tuple(match.group().split()),
+                f'I do not know what "{match.group()}" is. Say "cube", "ball" or the like.',
+            )
+        return f"{text[:at]}the {match.group(1)} {kinds.pop()}{rest[match.end() :]}"
+    if match := re.match(r"(?:any |the )?other (cube|block|bin|ball)s?\b", rest):
+        kind = KINDS[match.group(1)]
+        mentioned = [thing(name) for name in re.findall(NAMED, text[:at] + rest[match.end() :])]
+        others = [one for one in dict.fromkeys(things) if one.kind == kind and one not in mentioned]
+        if not others:
+            raise Refused(tuple(match.group().split()), f'I see none that is meant by "{match.group()}". Name them.')
+        return text[:at] + " and ".join(str(one) for one in others) + rest[match.end() :]
+    return text
 
 
 def _names(listed: str) -> list[str]:
@@ -151,7 +173,7 @@ def _fronted(text: str) -> str:
                 ("before",), 'More than one "before" or "then" can be read in two ways. Say what comes first.'
             )
         return f"{one} then {other}" if which == "after" else f"{other} before {one}"
-    return re.sub(r"^first(?: ,)? ", "", text)
+    return re.sub(r"^(?:first|then|next|now|after that)(?: ,)? ", "", text)
 
 
 def _ordered(text: str, things: Sequence[Thing]) -> list[Part]:

@@ -102,6 +102,11 @@ def test_what_lasts_must_hold_at_the_end_unless_taken_back() -> None:
     red = Thing("red", "cube")
     moved = (Clause("put", red, BIN), Clause("put", red, Thing("blue", "bin")))
     assert Automaton(moved, ((0, 1),)).ends(satisfied).tolist() == [True, False, True]
+    ball, lift = Clause("reach", Thing("", "ball")), Clause("lift", red)
+    assert Automaton((moved[0], ball, moved[1]), in_turn(3)).at_end == 0b100
+    assert Automaton((moved[0], lift), in_turn(2)).at_end == 0
+    assert Automaton((moved[0], Clause("reach", red)), in_turn(2)).at_end == 1
+    assert Automaton((Clause("sort", Thing("", "cube")), moved[0]), in_turn(2)).at_end == 0b10
 
 
 def test_bad_requests_are_refused() -> None:

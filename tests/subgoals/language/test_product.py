@@ -7,9 +7,10 @@ from scipy.special import logsumexp
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.graph import Graph
-from jepaflow.subgoals.language.automaton import Automaton
+from jepaflow.subgoals.language.automaton import Automaton, avoidance
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.product import ProductGraph, product
+from jepaflow.subgoals.language.request import Request, parse
 from jepaflow.subgoals.walks import Walks, walks_of
 from tests.subgoals.language.test_automaton import LASTING, PASSING
 from tests.subgoals.test_exact import scrambled
@@ -227,3 +228,52 @@ def test_the_cheapest_walk_of_a_warm_product_is_the_landmarks_own() -> None:
     satisfied = np.array([[False], [True], [True]])
     made = product(graph, Automaton(PASSING[:1]), satisfied, ZERO, 0.1)
     assert made.cheapest(0).as_lists() == [[0, 1]]
+
+
+DESK = (Thing("red", "cube"), Thing("blue", "cube"), Thing("blue", "bin"), Thing("white", "bin"))
+PLACES = ("table", "blue", "white")
+
+
+def desk_graph() -> tuple[Graph, list[tuple[str, str]]]:
+    """Where the red and the blue cube lie; an edge moves one of them, from a bin back onto the table too."""
+    nodes = [(red, blue) for red in PLACES for blue in PLACES]
+    edges = [
+        (i, j)
+        for i, one in enumerate(nodes)
+        for j, other in enumerate(nodes)
+        if sum(a != b for a, b in zip(one, other, strict=True)) == 1
+    ]
+    source, target = np.array(edges).T
+    return Graph.from_edges(source, target, np.ones(len(source)), np.zeros((9, 1))), nodes
+
+
+def lies(nodes: list[tuple[str, str]], clause: Clause) -> ndarray:
+    """Whether a put is true of each node."""
+    assert clause.place is not None
+    return np.array([node[clause.object.colour == "blue"] == clause.place.colour for node in nodes])
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shortest"),
+    [
+        ("Put the red cube in the blue bin, then the blue one in the white bin.", [0, 3, 5]),
+        ("Put the red cube in the blue bin after the blue cube.", [0, 1, 4]),
+        ("Put the red cube in the blue bin, then put it in the white bin.", [0, 3, 6]),
+        ("Put the red cube in the white bin, but never put the blue cube in the white bin.", [0, 6]),
+    ],
+)
+def test_from_a_sentence_to_walks(sentence: str, shortest: list[int]) -> None:
+    asked, (graph, nodes) = parse(sentence, things=DESK), desk_graph()
+    assert isinstance(asked, Request)
+    satisfied = np.stack([lies(nodes, clause) for clause in asked.must], 1)
+    price = avoidance([lies(nodes, clause).astype(float) for clause in asked.avoid if isinstance(clause, Clause)], 9)
+    made = product(graph, asked.automaton, satisfied, ZERO, 1.0, price)
+    assert made.cheapest(0).as_lists() == [shortest]
+    drawn = made.flows(8).sample(np.full(300, made.begin(0)), np.zeros(300, int), np.random.default_rng(0))
+    walks = made.project(drawn).as_lists()
+    assert len({tuple(walk) for walk in walks}) > 10
+    for walk in walks:
+        for i, j in asked.order:
+            first, second = np.argmax(satisfied[walk, i]), np.argmax(satisfied[walk, j])
+            assert satisfied[walk, i].any() and first < second
+        assert satisfied[walk[-1], -1] and np.isfinite(price[walk]).all()
