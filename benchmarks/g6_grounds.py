@@ -12,6 +12,7 @@ from benchmarks.reachability import states
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.maze import MazeEnv
 from jepaflow.sims.registry import action_bounds, find_world
+from jepaflow.subgoals.aside import set_aside
 from jepaflow.subgoals.build import build_graph
 from jepaflow.subgoals.exact import Flows, solve
 from jepaflow.subgoals.graph import Graph
@@ -26,7 +27,6 @@ from jepaflow.subgoals.shortest import distances, shortest_walk
 from jepaflow.subgoals.tasks import Tasks, far_pairs
 from jepaflow.subgoals.walks import Walks
 from jepaflow.training.checkpoint import load_run
-from jepaflow.training.head_pairs import halves
 from jepaflow.training.heads import load_heads
 from jepaflow.training.latents import cached_latents
 
@@ -124,7 +124,7 @@ def imagined(run_path: Path) -> Callable[[int, int, int], Ground]:
         graph, _ = build_graph(marks, Reachability(heads.distance), latents, run.model.config.block)
         low, high = (torch.from_numpy(bound) for bound in action_bounds(world))
         imagination = Imagination(run.model, heads.inverse, 3, low, high)
-        aside = halves(latents, 0.1, np.random.default_rng([0, 0]))[1]
+        aside = set_aside(run_path, latents)
         threshold = imagination.threshold(aside, 2000, np.random.default_rng(0))
         flows = solve(graph, np.arange(graph.nodes), MAZE_HORIZON, 1.0)
         start, goal = far_pairs(flows, train + tests, 7, 4, np.random.default_rng(seed))

@@ -32,13 +32,13 @@ from jepaflow.common.results import Row, write_results
 from jepaflow.sims.disc_env import DiscEnv
 from jepaflow.sims.geodesic import Geodesic
 from jepaflow.sims.registry import action_bounds, find_world
+from jepaflow.subgoals.aside import set_aside
 from jepaflow.subgoals.build import BuildConfig, build_graph
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.imagined import Imagination
 from jepaflow.subgoals.landmarks import LandmarkConfig, choose_landmarks
 from jepaflow.subgoals.reachability import Reachability
 from jepaflow.training.checkpoint import load_run
-from jepaflow.training.head_pairs import halves
 from jepaflow.training.heads import load_heads
 from jepaflow.training.latents import cached_latents
 
@@ -65,6 +65,8 @@ def judge(
     prefix: str, graph: Graph, report: dict[str, float], places: np.ndarray, world: DiscEnv, reach_px: float
 ) -> list[Row]:
     """Return the rows of one graph; ``places`` are its landmarks' (N, 2)."""
+    if not graph.edges:
+        raise JepaflowError(f"The graph of {graph.nodes} landmarks has no edge to judge. Ask for more landmarks.")
     ways = Geodesic(world.config)
     length = ways.distance(places[graph.source], places[graph.indices])
     true = int((length <= reach_px).sum())
@@ -136,7 +138,7 @@ def main(args: Args) -> None:
         if args.imagine:
             low, high = (torch.from_numpy(bound) for bound in action_bounds(world))
             imagination = Imagination(run.model, heads.inverse, config.within, low, high)
-            aside = halves(train, 0.1, np.random.default_rng([0, 0]))[1]
+            aside = set_aside(args.run, train)
             veto = imagination.veto(marks.z, imagination.threshold(aside, 2000, np.random.default_rng(0)))
         began = time.perf_counter()
         graph, report = build_graph(marks, reach, train, block, config, veto)

@@ -24,16 +24,15 @@ import tyro
 
 from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
-from jepaflow.common.files import read_json
 from jepaflow.common.results import write_results
 from jepaflow.sims.disc import Arena
 from jepaflow.sims.disc_env import DiscEnv
 from jepaflow.sims.geodesic import Geodesic
 from jepaflow.sims.registry import find_world
+from jepaflow.subgoals.aside import set_aside
 from jepaflow.subgoals.reach_figures import KINDS, ReachPairs, auc_row, ece_row, reach_pairs
 from jepaflow.subgoals.reachability import Calibration, Reachability
 from jepaflow.training.checkpoint import load_run
-from jepaflow.training.head_pairs import halves
 from jepaflow.training.heads import load_heads
 from jepaflow.training.latents import Latents, cached_latents
 
@@ -96,8 +95,7 @@ def main(args: Args) -> None:
         raise JepaflowError(f"the shortest ways of {args.env} are not known. Choose two_room or maze.")
     run, heads, h = load_run(args.run, "cpu"), load_heads(args.run), args.within
     train, held_out = cached_latents(run)
-    made = read_json(args.run / "heads.json")["training"]
-    aside = halves(train, made["aside"], np.random.default_rng([made["seed"], 0]))[1]
+    aside = set_aside(args.run, train)
     block, cap, reach = run.model.config.block, heads.distance.config.cap, Reachability(heads.distance)
 
     def said(latents: Latents, pairs: ReachPairs) -> np.ndarray:

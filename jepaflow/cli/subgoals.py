@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,9 @@ from jepaflow.subgoals.ask import Answer, answer
 from jepaflow.subgoals.check import check, result_rows
 from jepaflow.subgoals.fitted import SubgoalsConfig, fit_subgoals, folder_of, load_subgoals
 from jepaflow.training.checkpoint import load_run
+
+STRIPS = 24
+"""plans in a picture"""
 
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
@@ -49,8 +51,10 @@ class Verify:
     """Write the rows to this file; its other rows stay."""
 
     def __post_init__(self) -> None:
-        if self.goals < 2 or not self.betas or min(self.betas) <= 0:
-            raise JepaflowError("--goals must be at least 2, and --betas positive.")
+        if self.goals < 2 or self.seed < 0 or not self.betas:
+            raise JepaflowError("--goals must be at least 2, --seed not negative, and --betas given.")
+        if not all(0 < beta < float("inf") for beta in self.betas):
+            raise JepaflowError("--betas must be positive and finite.")
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Asked:
             raise JepaflowError(f"There is no planner {self.planner!r}. Choose gflownet, exact or dijkstra.")
         if self.count < 1 or self.draws < self.count or not 0 < self.beta < float("inf"):
             raise JepaflowError("--count must be at least 1, --draws at least --count, --beta positive.")
+        if self.seed < 0:
+            raise JepaflowError("--seed must not be negative.")
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,13 @@ class Show(Asked):
 
     output: Path | None = None
     """Folder for plans.png and graph.png; RUN/subgoals if not given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count > STRIPS:
+            raise JepaflowError(
+                f"A picture shows {STRIPS} plans at most. Lower --count, or use jepaflow subgoals plan."
+            )
 
 
 Options = Fit | Verify | Plan | Show
@@ -190,7 +203,7 @@ def _plan(args: Plan) -> int:
         table.add_row(str(number + 1), *cells, " ".join(map(str, plan.nodes)))
     console.print(table)
     if args.json is not None:
-        write_json(args.json, json.loads(json.dumps(found.as_json())))
+        write_json(args.json, found.as_json())
     return 0
 
 

@@ -56,7 +56,7 @@ def draw_graph(found: Answer) -> bytes:
     axes.scatter(
         places[: here.start, 0], places[: here.start, 1], s=7, color=MUTED, linewidths=0, zorder=2, label="landmark"
     )
-    best = max(plan.probability for plan in found.plans)
+    best = max(1e-300, *(plan.probability for plan in found.plans))  # of very long walks all may be 0
     named: set[int] = set()
     for plan in reversed(found.plans):
         way = places[[here.start, *plan.nodes, here.goal]]

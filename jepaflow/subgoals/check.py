@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
+from jepaflow.common.errors import JepaflowError
 from jepaflow.common.intervals import bootstrap
 from jepaflow.common.results import Row
 from jepaflow.subgoals.exact import solve
@@ -30,6 +31,7 @@ class Checked:
     """trained or held-out"""
     beta: float
     count: int
+    """goals that can be reached from somewhere"""
     kl: tuple[float, float, float]
     """KL(learned || exact) over walks: mean, and 95 %"""
     early: float
@@ -52,6 +54,9 @@ def check(fitted: Subgoals, betas: tuple[float, ...], most: int, seed: int) -> l
         betas: inverse temperatures.
         most: goals of each kind.
         seed: of their choice.
+
+    Raises:
+        JepaflowError: no goal of a kind can be reached.
     """
     rng = np.random.default_rng(seed)
     kinds = {"trained": ~fitted.held_out, "held-out": fitted.held_out}
@@ -70,6 +75,10 @@ def _checked(fitted: Subgoals, kind: str, goals: ndarray, beta: float, rng: np.r
     found, least = agree(ours, exact), distances(graph, goals)
     some = np.isfinite(found.kl)
     rows = some.any(1)
+    if not rows.any():
+        raise JepaflowError(
+            f"None of the {len(goals)} {kind} goals can be reached within {fitted.config.horizon} edges. Fit more landmarks."
+        )
     kl = np.array([found.kl[g][some[g]].mean() for g in np.flatnonzero(rows)])
     far = some & (least > SHORT)
     ratios = [float((flows.expected_cost()[far] / least[far]).mean()) if far.any() else 1.0 for flows in (ours, exact)]
@@ -79,7 +88,7 @@ def _checked(fitted: Subgoals, kind: str, goals: ndarray, beta: float, rng: np.r
     return Checked(
         kind,
         beta,
-        len(goals),
+        len(kl),
         (float(kl.mean()), *bootstrap(kl, lambda x: float(x.mean()))),
         float(found.early[some].mean()),
         float(np.abs(found.log_z_error[some]).mean()),

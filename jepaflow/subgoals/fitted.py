@@ -2,7 +2,8 @@
 
 Four files, each whole or absent: ``landmarks.safetensors`` (and a list for people), ``graph.safetensors``,
 ``flow.safetensors`` and ``subgoals.json`` (settings and figures, written last: without it nothing is fitted). A
-stage whose settings have not changed is not repeated, an interrupted training of the flows goes on.
+stage whose settings have not changed is not repeated, an interrupted training of the flows goes on, and nothing that was
+fitted before is touched until all that replaces it is there.
 
 Whether edges' probabilities are true is measured on training episodes that the heads were not trained on, against the
 time that the data took; that is an upper bound of what is needed, so a head that is right looks too bold.
@@ -16,21 +17,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy import ndarray
 
+from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json, write_json
+from jepaflow.subgoals.aside import set_aside
 from jepaflow.subgoals.build import BuildConfig, build_graph
 from jepaflow.subgoals.flow_models import FlowConfig, NeuralFlow, load_flow, save_flow
 from jepaflow.subgoals.gflownet import GFlowNetConfig, train
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.landmarks import LandmarkConfig, Landmarks, choose_landmarks
+from jepaflow.subgoals.reach_figures import expected_calibration_error
 from jepaflow.subgoals.reachability import Calibration, Reachability
 from jepaflow.subgoals.towards import towards
 from jepaflow.training.checkpoint import Run
-from jepaflow.training.head_pairs import distance_pairs, halves
-from jepaflow.training.heads import load_heads
+from jepaflow.training.head_metrics import auc
+from jepaflow.training.head_pairs import distance_pairs
+from jepaflow.training.heads import Heads, load_heads
 from jepaflow.training.latents import Latents, cached_latents, weights_digest
 
 PAIRS = 8_000
@@ -61,6 +66,8 @@ class SubgoalsConfig:
             raise JepaflowError(
                 "The sub-goals' horizon, hidden and depth must be at least 1, and held_out at least 0 and below 1."
             )
+        if self.avoid_from is not None and self.avoid_from < 0:
+            raise JepaflowError(f"There is no state column {self.avoid_from}. Give --avoid-from as 0 or more.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,74 +103,84 @@ def fit_subgoals(run: Run, config: SubgoalsConfig, dataset: tuple[Path, ...] = (
     heads, folder = load_heads(run.path), folder_of(run.path)
     train_latents, _ = cached_latents(run, dataset)
     reach, block = Reachability(heads.distance), run.model.config.block
-    have = _stages(folder)
-    marks = [weights_digest(run.model), _digest(asdict(heads.inverse.config) | {"heads": _weights(heads.distance)})]
-    wanted = _wanted(config, marks)
-    if have.get("landmarks") != wanted["landmarks"]:
+    have, wanted = _stages(folder), _wanted(config, _marks(run, heads))
+
+    def kept(stage: str) -> bool:
+        return have.get(stage) == wanted[stage] and (folder / f"{stage}.safetensors").is_file()
+
+    if all(kept(stage) for stage in wanted):
+        return load_subgoals(run)
+    old_landmarks = kept("landmarks")
+    old_graph = old_landmarks and kept("graph") and "report" in have
+    if old_landmarks:
+        landmarks = Landmarks.load(folder / "landmarks.safetensors")
+    else:
         allowed = None if config.avoid_from is None else _allowed(train_latents, config.avoid_from)
-        choose_landmarks(train_latents, config.landmarks, allowed).save(folder / "landmarks.safetensors")
-        have = _done(folder, {"landmarks": wanted["landmarks"]})
-    landmarks = Landmarks.load(folder / "landmarks.safetensors")
-    if have.get("graph") != wanted["graph"]:
-        graph, report = build_graph(landmarks, reach, train_latents, block, config.build)
+        landmarks = choose_landmarks(train_latents, config.landmarks, allowed)
+    if old_graph:
+        graph, report = Graph.load(folder / "graph.safetensors"), have["report"]
+    else:
+        graph, shape = build_graph(landmarks, reach, train_latents, block, config.build)
+        report = shape | judged(set_aside(run.path, train_latents), reach, config.build.within, block)
+    flow = _fit_flow(graph, config, folder / "flow.partial", wanted["flow"])
+    write_json(folder / "subgoals.json", {})  # while files of two fits lie side by side, nothing is fitted
+    if not old_landmarks:
+        landmarks.save(folder / "landmarks.safetensors")
+    if not old_graph:
         graph.save(folder / "graph.safetensors")
-        report |= judged(train_latents, reach, config.build.within, block)
-        have = _done(folder, {k: have[k] for k in ("landmarks",)} | {"graph": wanted["graph"], "report": report})
-    graph = Graph.load(folder / "graph.safetensors")
-    if have.get("flow") != wanted["flow"]:
-        save_flow(folder / "flow.safetensors", _fit_flow(graph, config, folder / "flow.partial", wanted["flow"]))
-        (folder / "flow.partial").unlink(missing_ok=True)
-        kept = {k: have[k] for k in ("landmarks", "graph", "report")}
-        _done(folder, kept | {"flow": wanted["flow"], "config": asdict(config)})
+    save_flow(folder / "flow.safetensors", flow)
+    write_json(folder / "subgoals.json", wanted | {"report": report, "config": asdict(config)})
+    (folder / "flow.partial").unlink(missing_ok=True)
     return load_subgoals(run)
 
 
 def load_subgoals(run: Run) -> Subgoals:
-    """Read what `fit_subgoals` left.
+    """Read what `fit_subgoals` left. Says so where the run's distance head is another than the one that the graph was built by.
 
     Raises:
-        JepaflowError: nothing was fitted, or it is damaged.
+        JepaflowError: nothing was fitted, it is damaged, or it is of another model.
     """
-    folder, kept = folder_of(run.path), _stages(folder_of(run.path))
-    if "flow" not in kept:
+    folder = folder_of(run.path)
+    have = _stages(folder)
+    if "flow" not in have:
         raise JepaflowError(f"{folder} holds no sub-goals. Fit them first: jepaflow subgoals fit {run.path}")
-    config = _config_from(kept["config"])
-    graph = Graph.load(folder / "graph.safetensors")
-    reach = Reachability(load_heads(run.path).distance)
-    landmarks, flow = Landmarks.load(folder / "landmarks.safetensors"), load_flow(folder / "flow.safetensors")
-    if len(landmarks) != graph.nodes or flow.config.features != graph.features.shape[1]:
+    try:
+        config, report = _config_from(have["config"]), dict(have["report"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise JepaflowError(
+            f"{folder / 'subgoals.json'} is damaged ({error}). Remove the folder and fit anew."
+        ) from error
+    heads = load_heads(run.path)
+    wanted = _wanted(config, _marks(run, heads))
+    if have.get("landmarks") != wanted["landmarks"]:
+        raise JepaflowError(
+            f"The sub-goals in {folder} are of another model than the run's. Fit them anew: jepaflow subgoals fit {run.path}"
+        )
+    if have.get("graph") != wanted["graph"]:
+        console.print(
+            f"The graph in {folder} was built by other heads than the run has now. Fit it anew: jepaflow subgoals fit {run.path}"
+        )
+    graph, landmarks = Graph.load(folder / "graph.safetensors"), Landmarks.load(folder / "landmarks.safetensors")
+    flow = load_flow(folder / "flow.safetensors")
+    if not np.array_equal(landmarks.z.numpy(), graph.features) or flow.config.features != graph.features.shape[1]:
         raise JepaflowError(f"The files in {folder} do not belong together. Remove the folder and fit anew.")
-    return Subgoals(landmarks, graph, reach, flow, config, _held_out(graph.nodes, config), kept["report"])
+    return Subgoals(
+        landmarks, graph, Reachability(heads.distance), flow, config, _held_out(graph.nodes, config), report
+    )
 
 
-def judged(latents: Latents, reach: Reachability, h: int, block: int) -> dict[str, Any]:
-    """Return how true P(within h) is on training episodes that the heads were not trained on."""
-    aside = halves(latents, 0.1, np.random.default_rng([0, 0]))[1]
+def judged(aside: Latents, reach: Reachability, h: int, block: int) -> dict[str, Any]:
+    """Return how true P(within h) is on episodes that the heads were not trained on (`set_aside`)."""
     pairs = distance_pairs(aside.corpus, PAIRS, reach.head.config.cap, block, 0.2, np.random.default_rng(1))
     a, b = (aside.z[torch.from_numpy(rows)] for rows in (pairs.a, pairs.b))
     said, true = reach.pairs_within(a, b, h), ((pairs.steps <= h) & (pairs.same > 0)).astype(float)
     table = Calibration.fit(said, true)
     return {
-        "reach_ece": _ece(said, true),
-        "reach_auc": _auc(said, true),
+        "reach_ece": expected_calibration_error(said, true),
+        "reach_auc": auc(said, true),
         "reach_pairs": len(said),
         "reach_table": [table.said.round(4).tolist(), table.true.round(4).tolist()],
     }
-
-
-def _ece(said: Float[ndarray, " n"], true: Float[ndarray, " n"]) -> float:
-    """Mean distance between what was said and how often it was true, in ten bins of equal width."""
-    bins = np.minimum((said * 10).astype(int), 9)
-    gap = np.abs(np.bincount(bins, said - true, minlength=10))
-    return float(gap.sum() / max(1, len(said)))
-
-
-def _auc(said: Float[ndarray, " n"], true: Float[ndarray, " n"]) -> float:
-    from scipy.stats import rankdata
-
-    some, ranks = true > 0, rankdata(said)
-    n, m = int(some.sum()), int((~some).sum())
-    return float((ranks[some].sum() - n * (n + 1) / 2) / max(1, n * m))
 
 
 def _fit_flow(graph: Graph, config: SubgoalsConfig, partial: Path, about: str) -> NeuralFlow:
@@ -195,6 +212,12 @@ def _allowed(latents: Latents, first: int) -> Bool[ndarray, " n"]:
     return found
 
 
+def _marks(run: Run, heads: Heads) -> list[str]:
+    """Return digests of the model and of the heads."""
+    distance = _digest(asdict(heads.inverse.config) | {"heads": _weights(heads.distance)})
+    return [weights_digest(run.model), distance]
+
+
 def _wanted(config: SubgoalsConfig, marks: list[str]) -> dict[str, str]:
     """Return a digest of what each stage depends on."""
     landmarks = _digest([marks[0], asdict(config.landmarks), config.avoid_from])
@@ -220,12 +243,6 @@ def _stages(folder: Path) -> dict[str, Any]:
     if not isinstance(kept, dict):
         raise JepaflowError(f"{path} is damaged. Remove the folder and fit anew.")
     return kept
-
-
-def _done(folder: Path, stages: dict[str, Any]) -> dict[str, Any]:
-    """Note which stages are there; what depends on a stage done anew is forgotten."""
-    write_json(folder / "subgoals.json", stages)
-    return stages
 
 
 def _config_from(values: dict[str, Any]) -> SubgoalsConfig:

@@ -83,7 +83,7 @@ class Landmarks:
             JepaflowError: the file is missing, damaged or something else.
         """
         if not path.is_file():
-            raise JepaflowError(f"{path} does not exist. Choose landmarks first.")
+            raise JepaflowError(f"{path} does not exist. Fit the run: jepaflow subgoals fit RUN")
         try:
             with safe_open(path, "pt") as file:
                 about = file.metadata() or {}
@@ -93,7 +93,9 @@ class Landmarks:
                 rest = {name: file.get_tensor(name).numpy() for name in ("store", "episode", "step", "row")}
             return cls(z, **rest, stores=tuple(json.loads(about["stores"])))
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise JepaflowError(f"{path} is damaged ({error}). Choose landmarks anew.") from error
+            raise JepaflowError(
+                f"{path} is damaged ({error}). Remove it, and run: jepaflow subgoals fit RUN"
+            ) from error
 
 
 def choose_landmarks(

@@ -12,8 +12,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from jepaflow.planning.surprise import surprise_threshold
+from jepaflow.subgoals.aside import set_aside
 from jepaflow.training.checkpoint import Run
-from jepaflow.training.head_pairs import halves
 from jepaflow.training.latents import Latents
 from jepaflow.worldmodel.jepa import JEPA
 
@@ -50,7 +50,7 @@ def surprising(run: Run, latents: Latents, false_alarms: float = FALSE_ALARMS) -
     Raises:
         JepaflowError: there are too few blocks for so small a share.
     """
-    aside = halves(latents, 0.1, np.random.default_rng([0, 0]))[1]
+    aside = set_aside(run.path, latents)
     model, found = run.model, [np.zeros(0)]
     for z, blocks in aside.model_steps(model.config.block):
         for end in range(1, min(len(z), len(blocks) + 1)):

@@ -1,6 +1,8 @@
 """`jepaflow subgoals`: fits a tiny run once, checks it, plans, draws; says what is missing."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,11 @@ import torch
 from PIL import Image
 
 from jepaflow.cli.main import main
-from jepaflow.common.files import read_json
+from jepaflow.common.errors import JepaflowError
+from jepaflow.common.files import read_json, write_json
+from jepaflow.subgoals.aside import set_aside
 from jepaflow.subgoals.ask import route_classes
+from jepaflow.subgoals.check import check
 from jepaflow.subgoals.fitted import load_subgoals
 from jepaflow.subgoals.foresight import Foresight
 from jepaflow.subgoals.graph import Graph
@@ -20,6 +25,7 @@ from jepaflow.subgoals.walker import AimConfig, repeat_last
 from jepaflow.subgoals.walks import walks_of
 from jepaflow.training import head_metrics, heads
 from jepaflow.training.checkpoint import load_run
+from jepaflow.training.head_pairs import halves
 from jepaflow.training.heads import HeadsConfig, load_heads, train_heads
 from jepaflow.training.latents import cached_latents
 from tests.training.tiny_run import make_run, make_store
@@ -100,6 +106,78 @@ def test_what_is_missing_is_said(run: Path, tmp_path: Path, capsys) -> None:
     ):
         assert main(["subgoals", *words]) in (1, 2)
         assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["verify", "--seed", "-1"], "--seed"),
+        (["verify", "--betas", "nan"], "--betas"),
+        (["plan", "--start", "0", "0", "--goal", "4", "20", "--seed", "-1"], "--seed"),
+        (["show", "--start", "0", "0", "--goal", "4", "20", "--count", "99"], "at most"),
+        (["fit", "--flow.seed", "-1"], "seed"),
+        (["fit", "--avoid-from", "-1"], "--avoid-from"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(run: Path, words: list[str], sentence: str, capsys) -> None:
+    assert main(["subgoals", words[0], str(run), *words[1:]]) in (1, 2)
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_fit_that_fails_leaves_the_last_one_as_it_was(run: Path, capsys) -> None:
+    """It once wrote new landmarks and a new graph before the flows could not be trained."""
+    folder = run / "subgoals"
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".safetensors", ".json")}
+    assert main(["subgoals", "fit", str(run), "--landmarks.count", "1"]) == 1
+    assert "No training goal can be reached" in capsys.readouterr().err
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    load_subgoals(load_run(run))
+
+
+def test_files_of_other_models_and_heads_and_damaged_ones_are_noticed(run: Path, tmp_path: Path, capsys) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    said = copy / "subgoals" / "subgoals.json"
+    good = read_json(said)
+    for change, sentence in (
+        ({"config": None}, "damaged"),
+        ({"config": good["config"] | {"flow": {"unheard": 1}}}, "damaged"),
+        ({"landmarks": "other"}, "another model"),
+    ):
+        said.write_text(json.dumps(good | change))
+        assert main(["subgoals", "verify", str(copy)]) == 1
+        assert sentence in capsys.readouterr().err
+    said.write_text(json.dumps(good | {"graph": "other"}))
+    known = load_subgoals(load_run(copy))
+    assert "other heads" in " ".join(capsys.readouterr().out.split())
+    said.write_text(json.dumps(good))
+    replace(known.landmarks, z=known.landmarks.z + 1).save(copy / "subgoals" / "landmarks.safetensors")
+    with pytest.raises(JepaflowError, match="do not belong together"):
+        load_subgoals(load_run(copy))
+    (copy / "subgoals" / "landmarks.safetensors").unlink()
+    assert main(["subgoals", "fit", str(copy), *FIT]) == 0  # what is missing is made anew
+    load_subgoals(load_run(copy))
+
+
+def test_what_is_set_aside_is_what_the_heads_left_out(run: Path, tmp_path: Path) -> None:
+    latents, _ = cached_latents(load_run(run))
+    episodes = []
+    for share, seed in ((0.3, 0), (0.3, 3), (0.7, 0)):
+        write_json(tmp_path / "heads.json", {"training": {"aside": share, "seed": seed}})
+        own = set_aside(tmp_path, latents)
+        assert torch.equal(own.z, halves(latents, share, np.random.default_rng([seed, 0]))[1].z)
+        episodes.append(own.corpus.where.tolist())
+    assert any(one != episodes[0] for one in episodes[1:])
+    write_json(tmp_path / "heads.json", {})
+    with pytest.raises(JepaflowError, match="Train them anew"):
+        set_aside(tmp_path, latents)
+
+
+def test_goals_that_nothing_leads_to_are_said(run: Path) -> None:
+    known = load_subgoals(load_run(run))
+    alone = known.graph.without(list(zip(known.graph.source.tolist(), known.graph.indices.tolist(), strict=True)))
+    with pytest.raises(JepaflowError, match="can be reached within 8 edges"):
+        check(replace(known, graph=alone), (1.0,), 4, 0)
 
 
 def test_imagined_costs_are_counted_in_blocks(run: Path) -> None:
