@@ -42,7 +42,7 @@ class BuildConfig:
     """h, model steps: what System 1 does reliably"""
     tau: float = 0.3
     """least P(within h). What the head says is too modest, since data dawdle: of Two-Room's and the maze's pairs that it gives
-    0.3 to 0.4 more than nine in ten are truly within reach; read through a table (`Reachability.calibrate`), 0.9 is the same"""
+    0.3 to 0.4 more than nine in ten are truly within reach"""
     neighbours: int = 24
     """most edges that leave a landmark, the cheapest first"""
     candidates: int = 128
@@ -52,7 +52,7 @@ class BuildConfig:
     eta: float = 1.0
     """model steps that a factor e of probability is worth"""
     data_count: int = 2
-    """times that the data must show a transition for it to be added; 0 adds none"""
+    """pairs of frames (`transitions`) that must show a transition for it to be added; 0 adds none. One passage gives several"""
     data_tau: float = 0.1
     """least P(within h) of such a transition"""
     reference: Literal["uniform", "data"] = "data"
@@ -107,13 +107,13 @@ def build_graph(
     """
     config = config or BuildConfig()
     n = len(landmarks)
-    shown = transitions(latents, landmarks.z, block, config.within) if config.data_count else {}
-    near = _near(landmarks.z, min(config.candidates, n - 1))
-    pairs = np.unique(np.concatenate([near, np.array(list(shown), np.int64).reshape(-1, 2)]), axis=0)
+    shown = transitions(latents, landmarks.z, block, config.within)
+    near, more = _near(landmarks.z, min(config.candidates, n - 1)), list(shown) if config.data_count else []
+    pairs = np.unique(np.concatenate([near, np.array(more, np.int64).reshape(-1, 2)]), axis=0)
     edges = priced(reach, landmarks.z, landmarks.z, pairs, config)
     count = np.array([shown.get((int(i), int(j)), 0) for i, j in pairs], np.int64)
     edges = Edges(edges.source, edges.target, edges.p, edges.cost, count)
-    by_data = (count >= max(1, config.data_count)) & (edges.p > config.data_tau)
+    by_data = (config.data_count > 0) & (count >= config.data_count) & (edges.p > config.data_tau)
     far_enough = edges.cost + config.eta * np.log(edges.p) >= config.least_steps
     edges = edges.take(((edges.p > config.tau) | by_data) & far_enough)
     edges = edges.take(cheapest(edges.source, edges.cost, config.neighbours))
@@ -140,7 +140,7 @@ def priced(
 
 
 def transitions(latents: Latents, marks: Float[Tensor, "N D"], block: int, within: int) -> dict[tuple[int, int], int]:
-    """Count how often episodes go from one landmark's cell to another's in 1 … ``within`` model steps.
+    """Count pairs of frames, 1 … ``within`` model steps apart, that lead from one landmark's cell to another's.
 
     A row lies in the cell of the landmark nearest to it.
     """

@@ -68,6 +68,8 @@ class GFlowNetConfig:
             )
         if not 0 < self.betas[0] <= self.betas[1] < float("inf"):
             raise JepaflowError("The GFlowNet's betas are two positive numbers, the smaller one first.")
+        if self.seed < 0 or self.clip <= 0 or self.weight_decay < 0:
+            raise JepaflowError("The GFlowNet's seed and weight_decay must not be negative, and clip must be positive.")
         if self.loss == "vargrad" and (self.group < 2 or self.walks % self.group):
             raise JepaflowError("With vargrad, walks must be a multiple of group, and group at least 2.")
 
@@ -107,7 +109,7 @@ def forward_walks(
 
 
 def backward_walks(goals: Towards, count: int, horizon: int, generator: torch.Generator) -> Int[Tensor, "G W K1"]:
-    """Walk backwards from the goals, uniformly, for 1 … K edges; the result reads forwards. Lonely goals give empty rows."""
+    """Walk backwards from the goals, uniformly, for 1 … K edges; the result reads forwards. A goal without edges into it is alone."""
     shape, device = (len(goals.goals), count), goals.goals.device
     length = torch.randint(1, horizon + 1, shape, generator=generator, device=device)
     here = goals.goals[:, None].expand(shape)
@@ -212,12 +214,15 @@ def train(
         config: see there.
         partial: where an unfinished training is kept, and looked for.
         about: what the training is; one that was about something else is not continued.
-        starts: nodes that forward walks begin at; every goal must be reachable from one; None = all.
+        starts: nodes that forward walks begin at; goals that none of them reaches are left out; None = all.
 
     Raises:
         JepaflowError: no goal can be reached from anywhere; or the training diverges.
     """
-    usable = [((w.hops > 0) & (w.hops <= model.horizon)).any(1).nonzero().squeeze(1) for w in worlds]
+    usable = [
+        ((w.hops > 0) & (w.hops <= model.horizon) & (True if starts is None else starts)).any(1).nonzero().squeeze(1)
+        for w in worlds
+    ]
     if not worlds or any(not len(u) for u in usable):
         raise JepaflowError(
             f"No training goal can be reached within {model.horizon} edges. Raise the horizon or add edges."

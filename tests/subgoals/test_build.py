@@ -117,6 +117,17 @@ def test_data_add_edges_that_the_head_doubts_and_weigh_the_reference_walk(tmp_pa
     assert not np.allclose(with_.log_ref, even.log_ref)
 
 
+def test_the_reference_follows_the_data_though_none_add_edges(tmp_path) -> None:
+    latents, marks = plane(tmp_path)
+    graph, report = build_graph(marks, Wall(), latents, 1, PLAIN)
+    shown = transitions(latents, marks.z, 1, PLAIN.within)
+    assert report["edges_in_data"] > 0.05
+    for node in range(0, 60, 9):
+        edges = slice(graph.indptr[node], graph.indptr[node + 1])
+        count = np.array([1.0 + shown.get((node, int(other)), 0) for other in graph.indices[edges]])
+        assert np.exp(graph.log_ref[edges]) == pytest.approx(count / count.sum())
+
+
 def test_imagination_may_veto(tmp_path) -> None:
     latents, marks = plane(tmp_path)
     free, _ = build_graph(marks, Wall(), latents, 1, PLAIN)

@@ -192,6 +192,17 @@ def test_a_network_learns_from_nothing_and_for_goals_it_has_not_seen() -> None:
     assert kl(goals) < 0.1 * before[0] and kl(held) < 0.2 * before[1]
 
 
+def test_goals_that_no_start_reaches_are_left_out() -> None:
+    graph = diamond()
+    for starts, trainable in ((torch.arange(5) == 1, True), (torch.arange(5) == 4, False)):
+        model, config = net(graph, 2), GFlowNetConfig(steps=3, goals=4, walks=4, backward=0.0)
+        if trainable:  # 1 leads to 3 alone: 1 and 2 are no goals of its
+            train(model, [towards(graph, np.array([1, 2, 3]))], config, starts=starts)
+        else:
+            with pytest.raises(JepaflowError, match="No training goal"):
+                train(model, [towards(graph, np.array([1, 2, 3]))], config, starts=starts)
+
+
 class Interrupted(RuntimeError):
     """Somebody pulled the plug."""
 
@@ -241,6 +252,8 @@ def test_nonsense_is_refused() -> None:
         {"betas": (2.0, 1.0)},
         {"betas": (0.0, 1.0)},
         {"loss": "vargrad", "walks": 12},
+        {"seed": -1},
+        {"clip": 0.0},
     ):
         with pytest.raises(JepaflowError):
             GFlowNetConfig(**wrong)  # type: ignore[arg-type]
