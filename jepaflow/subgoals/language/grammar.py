@@ -38,6 +38,11 @@ PATTERNS: dict[tuple[Verb, Split], Patterns] = {
             "use the {place} for the {object}",
             "go to the {object} and {put} it {into} the {place}",
             "{put} into the {place} the {object}",
+            "collect the {object} and bring it to the {place}",
+            "drop off the {object} at the {place}",
+            "let the {place} have the {object}",
+            "choose the {place} for the {object}",
+            "keep the {object} {within} the {place}",
         ),
         statements=(
             "the {object} belongs {within} the {place}",
@@ -53,6 +58,13 @@ PATTERNS: dict[tuple[Verb, Split], Patterns] = {
             "the {place} is where the {object} goes",
             "the {place} should hold the {object}",
             "what goes {into} the {place} is the {object}",
+            "the {place} must contain the {object}",
+            "the {place} wants the {object}",
+            "only the {object} should be {within} the {place}",
+            "we need the {object} {within} the {place}",
+            "for the {object} there is the {place}",
+            "it is time for the {object} to go {into} the {place}",
+            "once you are done the {object} sits {within} the {place}",
         ),
     ),
     ("put", "test"): Patterns(
@@ -195,8 +207,14 @@ SYNONYMS: dict[str, dict[Split, tuple[str, ...]]] = {
 """by slot; a test sentence draws from both lists"""
 
 NOUNS: dict[str, dict[Split, tuple[str, ...]]] = {
-    "cube": {"train": ("{} cube", "{} block", "little {} cube"), "test": ("{} brick", "wooden {} block")},
-    "bin": {"train": ("{} bin", "{} box", "{} container", "{} tray"), "test": ("{} basket", "{} crate", "{} tub")},
+    "cube": {
+        "train": ("{} cube", "{} block", "little {} cube", "{} piece", "{} toy block"),
+        "test": ("{} brick", "wooden {} block"),
+    },
+    "bin": {
+        "train": ("{} bin", "{} box", "{} container", "{} tray", "{} bucket", "{} bowl", "{} pot"),
+        "test": ("{} basket", "{} crate", "{} tub"),
+    },
     "disc": {"train": ("{} disc", "{} spot", "{} circle", "{} marker"), "test": ("{} dot", "{} patch")},
     "ball": {"train": ("{} ball", "{} sphere"), "test": ("{} orb", "{} globe")},
 }
