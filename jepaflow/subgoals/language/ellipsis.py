@@ -20,13 +20,13 @@ ONES = ("one", "ones")
 BEGINS = (*DETERMINERS, *COLOURS, *SIZES, *ONES, *PRONOUNS)
 """words that a thing begins with"""
 STATES = (
-    "belongs", "belong", "goes", "go", "should", "needs", "must", "has", "is", "are", "gets", "lives", "live", "there", "where", "want",
+    "belongs", "belong", "goes", "go", "should", "needs", "must", "has", "is", "are", "gets", "lives", "live", "where", "want",
 )  # fmt: skip
 """words of statements; these are left as they are"""
 TO_A_PLACE = (*SYNONYMS["put"]["train"], *SYNONYMS["push"]["train"], "stack", "carry", "get")
 """verbs that need a place"""
 PLACELESS = (*SYNONYMS["reach"]["train"], *SYNONYMS["lift"]["train"], "reach for", "go to", "grab", "pick")
-
+"""verbs that have none"""
 BOUND = ("its", "their", "own", "like", "match", "colour", "color")
 """words that tie several things to places of their own: such a piece is one request"""
 
@@ -86,7 +86,7 @@ def complete(pieces: Sequence[str], things: Sequence[Thing]) -> list[list[str]]:
         behind = _behind(said[k + 1 :])
         if not piece.whole:
             piece = _with_place(_with_object(_with_verb(piece, last), last, behind), last, behind, not said[k].verb)
-        done.append([one.text for one in _each(piece, last, things)])
+        done.append([one.text for one in _each(piece, things)])
         last = _heard(piece)
     return done
 
@@ -97,8 +97,9 @@ def _read(piece: str) -> _Said:
     start = next((i for i, word in enumerate(words) if word in BEGINS or singular(word) in KINDS), len(words))
     verb, rest = words[:start], words[start:]
     end = next((i for i, word in enumerate(rest) if word in PREPOSITIONS), len(rest))
-    odd = not rest or any(word in PREPOSITIONS and word != "up" for word in verb[:-1] + verb[-1:] if word != "to")
-    statement = any(word in STATES for word in (verb[1:] if verb[:2] == ("go", "to") else words) if word != "there")
+    odd = not rest or any(word in PREPOSITIONS and word not in ("up", "to") for word in verb)
+    statement = any(word in STATES for word in (verb[1:] if verb[:2] == ("go", "to") else words))
+    statement = statement or (not verb and any(word not in BEGINS for word in rest[:end][:-1]))
     bound = bool({"and", "without", "of", *BOUND} & set(words))
     return _Said(verb, rest[:end], rest[end:], odd or statement or bound)
 
@@ -109,7 +110,7 @@ def _behind(said: Sequence[_Said]) -> _Said | None:
     if not following:
         return None
     place = next((other.place for other in following if other.place), ())
-    return _Said((), next((other.object for other in following if _noun(other.object)), ()), place)
+    return _Said((), next((other.object for other in following if _called(other.object)), ()), place)
 
 
 def _heard(piece: _Said) -> _Said:
@@ -117,11 +118,9 @@ def _heard(piece: _Said) -> _Said:
     text = piece.text.removesuffix(" without lifting it")
     if match := re.match(r"(.+?) and (?:(\w+(?: \w+)?) it ((?:in|into|inside|onto|on|to) .+)|.* it .*)$", text):
         first = _read(match.group(1))
-        return (
-            first
-            if match.group(2) is None
-            else _Said(tuple(match.group(2).split()), first.object, tuple(match.group(3).split()))
-        )
+        if match.group(2) is None:
+            return first
+        return _Said(tuple(match.group(2).split()), first.object, tuple(match.group(3).split()))
     if match := re.match(r"(.+?) (?:is|belongs?|goes|should be|should go|needs to go|must go) (.+)$", text):
         return _Said(("put",), _read(match.group(1)).object, tuple(match.group(2).split()))
     again = _read(text)
@@ -149,7 +148,7 @@ def _with_object(piece: _Said, last: _Said | None, behind: _Said | None) -> _Sai
     noun = _noun(words)
     if noun or (words and singular(words[-1]) not in (*ONES, *COLOURS, *BUNCHES)):
         return piece
-    taken = (behind is not None and _noun(behind.object)) or _noun(known)
+    taken = (behind is not None and _called(behind.object)) or _called(known)
     if not taken:
         raise Refused(words, f'I do not know what "{" ".join(words)}" is. Say "cube", "ball" or the like.')
     kept = words[:-1] if words[-1] in ONES else words
@@ -163,21 +162,21 @@ def _with_place(piece: _Said, last: _Said | None, behind: _Said | None, elliptic
         if not known:
             raise Refused(("there",), 'I do not know where "there" is. Name the place.')
         return replace(piece, object=tuple(word for word in piece.object if word != "there"), place=known)
-    if not _plain(piece.object):
+    if not _called(piece.object):
         return piece
     if not piece.place and " ".join(piece.verb) not in PLACELESS and behind is not None and behind.place:
         piece = replace(piece, place=behind.place)
     elif not piece.place and (elliptical or piece.verb[0] in TO_A_PLACE):
         piece = replace(piece, place=known)
     if piece.place and piece.place[-1] in ONES:
-        noun = _noun(known)
+        noun = _called(known[1:])
         if not noun:
             raise Refused(piece.place, f'I do not know what "{" ".join(piece.place)}" is. Say "bin" or the like.')
         return replace(piece, place=(*piece.place[:-1], noun))
     return piece
 
 
-def _each(piece: _Said, last: _Said | None, things: Sequence[Thing]) -> list[_Said]:
+def _each(piece: _Said, things: Sequence[Thing]) -> list[_Said]:
     """One piece for each of "both cubes"; "every red cube" is the red cube."""
     words = piece.object
     noun = _noun(words)
@@ -197,12 +196,12 @@ def _each(piece: _Said, last: _Said | None, things: Sequence[Thing]) -> list[_Sa
     return [replace(piece, object=tuple(f"{thing} ".split()[:-1]) + (singular(noun),)) for thing in meant]
 
 
-def _plain(words: Sequence[str]) -> bool:
-    """Whether a phrase is one thing and no more, all in known words."""
-    nouns = [word for word in words if singular(word) in KINDS]
-    return len(nouns) == 1 and all(word in BEGINS or word in nouns for word in words)
-
-
 def _noun(words: Sequence[str]) -> str:
     """The noun that a phrase ends in, as it was said; empty where there is none."""
     return words[-1] if words and singular(words[-1]) in KINDS else ""
+
+
+def _called(words: Sequence[str]) -> str:
+    """What a thing is called, in any word: the last, where nothing but article, size and colour stands before it."""
+    known = all(word in BEGINS for word in words[:-1])
+    return words[-1] if words and known and words[-1] not in (*BEGINS, *PREPOSITIONS) else ""

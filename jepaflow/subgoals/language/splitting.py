@@ -13,44 +13,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from jepaflow.subgoals.language.avoiding import avoided
 from jepaflow.subgoals.language.clause import Thing
 from jepaflow.subgoals.language.ellipsis import Refused, complete, has_thing, refers
-from jepaflow.subgoals.language.lexicon import COLOURS, KINDS, NAMED, any_of, thing
 
 Link = Literal["and", "then", "earlier", "not"]
 
-SPOILS = any_of("touch", "hit", "move", "bump into", "knock over", "disturb", "go near", "brush against", "use")
-SPOILING = any_of(
-    "touching",
-    "hitting",
-    "moving",
-    "bumping into",
-    "knocking over",
-    "disturbing",
-    "going near",
-    "brushing against",
-    "using",
+Follows = Literal["", "deed", "order"]
+"""what follows a link: anything; a noun or an "-ing" (and with it a list of such); an order that comes first"""
+LINKS: tuple[tuple[Link, Follows, str], ...] = (
+    ("not", "", r"(?: ,)? (?:but|and) not "),
+    ("earlier", "order", r"(?: [,;])?(?: but| and)? (?:before that|before this|beforehand|but first)(?: ,)? "),
+    ("then", "", r"(?: [,;])?(?: and| but)? (?:only then|then|next(?! to)|after (?:that|this))(?: ,)? "),
+    ("then", "", r"(?: [,;])?(?: and| but)? (?:afterwards|finally|lastly)(?: ,)? "),
+    ("earlier", "deed", r"(?: ,)?(?: but| only)? after "),
+    ("then", "deed", r"(?: ,)?(?: but)? before "),
+    ("and", "", r" ; (?:and |but )?| ,(?: and| but|) | as well as | and | but "),
 )
-NEVER = r"(?:do not|never|must not|should not|may not)(?: ever)?"
-LIST = rf"{NAMED}(?:(?: ,)?(?: and| or| nor|) {NAMED})*"
-AVOIDED = (
-    (rf"without (?:ever )?{SPOILING}", False),
-    (rf"avoid(?:ing)?(?: {SPOILING})?", False),
-    (r"(?:stay|staying|keep|keeping) (?:away from|clear of|off)", False),
-    (rf"{NEVER} {SPOILS}", True),
-)
-"""what comes before the things to avoid, and whether "and" after them could belong to it"""
-LINKS: tuple[tuple[Link, str], ...] = (
-    ("not", r"(?: ,)? (?:but|and) not "),
-    ("earlier", r"(?: [,;])?(?: but| and)? (?:before that|before this|beforehand|but first)(?: ,)? "),
-    (
-        "then",
-        r"(?: [,;])?(?: and| but)? (?:only then|then|next(?! to)|afterwards|after that|after this|finally|lastly)(?: ,)? ",
-    ),
-    ("earlier", r"(?: ,)?(?: but| only)? after "),
-    ("then", r"(?: ,)?(?: but)? before "),
-    ("and", r" ; (?:and |but )?| ,(?: and| but|) | as well as | and | but "),
-)
+"""tried in turn where they begin at one place"""
 LOGIC = (
     "or", "if", "unless", "either", "neither", "nor", "except", "while", "twice", "times", "again", "instead", "only", "not",
     "never", "nothing", "avoid", "first", "before", "after", "then", "them", "whichever", "cannot", "but", "nowhere", "none", "otherwise",
@@ -83,8 +63,8 @@ def split(sentence: str, things: Sequence[Thing] = ()) -> list[Part]:
         raise Refused((), "Nothing was said.")
     if text.endswith((" and", " then", " but")):
         raise Refused((text.split()[-1],), f'Something is missing after "{text.split()[-1]}".')
-    text, avoided = _avoided(text, things)
-    parts = [Part(name, True) for name in avoided]
+    text, never = avoided(text, things)
+    parts = [Part(name, True) for name in never]
     if text:
         parts += _ordered(_fronted(text), things)
     for part in parts:
@@ -100,68 +80,6 @@ def plain(sentence: str) -> str:
     text = " ".join(re.findall(r"[\w'-]+|[,;.!?]", text))
     text = re.sub(r"[;.!?]( [,;.!?])*", ";", text)
     return text.strip(" ,;")
-
-
-def _avoided(text: str, things: Sequence[Thing]) -> tuple[str, list[str]]:
-    """Take out what must not happen; what is left, and the things or deeds to avoid."""
-    found: list[str] = []
-    for trigger, ambiguous in AVOIDED:
-        whole = rf"(?:^|(?: [,;])?(?: but| and| while)? )(?:{trigger}) "
-        while match := re.search(whole + "(?!it$|it )", text):
-            text = _others(text, match.end(), text[: match.start()], things)
-            listed = re.match(LIST + r"(?= |$)", text[match.end() :])
-            if listed is None:
-                words = re.split(r" [,;] | then ", text[match.end() :])[0]
-                raise Refused(tuple(words.split()), f"I do not know what to keep away from: {words!r}.")
-            found += [f"the {name}" if not name.startswith("the ") else name for name in _names(listed.group())]
-            text = _joined(text[: match.start()], text[match.end() + listed.end() :], ambiguous)
-    while match := re.search(rf"(?:^|(?: [,;])?(?: but| and)? ){NEVER} (.+?)(?=$| [,;] | but | then )", text):
-        if re.search(r" (?:and|or) ", match.group(1)) and not refers(match.group(1)):
-            raise Refused(
-                ("not", "and"), f'"{match.group().strip(" ,;")}" can be read in two ways. Say one thing at a time.'
-            )
-        found.append(match.group(1))
-        text = _joined(text[: match.start()], text[match.end() :], False)
-    return text.strip(" ,;"), found
-
-
-def _others(text: str, at: int, named: str, things: Sequence[Thing]) -> str:
-    """Name "the blue one" and "the other cubes", said at a place in the text, by what was named before."""
-    rest = text[at:]
-    if match := re.match(rf"(?:the )?({any_of(*COLOURS)}) ones?\b", rest):
-        kinds = {thing(name).kind for name in re.findall(NAMED, named)}  # type: ignore[union-attr]
-        if len(kinds) != 1:
-            raise Refused(
-                tuple(match.group().split()),
-                f'I do not know what "{match.group()}" is. Say "cube", "ball" or the like.',
-            )
-        return f"{text[:at]}the {match.group(1)} {kinds.pop()}{rest[match.end() :]}"
-    if match := re.match(r"(?:any |the )?other (cube|block|bin|ball)s?\b", rest):
-        kind = KINDS[match.group(1)]
-        mentioned = [thing(name) for name in re.findall(NAMED, text[:at] + rest[match.end() :])]
-        others = [one for one in dict.fromkeys(things) if one.kind == kind and one not in mentioned]
-        if not others:
-            raise Refused(tuple(match.group().split()), f'I see none that is meant by "{match.group()}". Name them.')
-        return text[:at] + " and ".join(str(one) for one in others) + rest[match.end() :]
-    return text
-
-
-def _names(listed: str) -> list[str]:
-    return re.findall(NAMED, listed)
-
-
-def _joined(before: str, after: str, ambiguous: bool) -> str:
-    """Close the gap that something to avoid leaves."""
-    going = after.strip()
-    if ambiguous and re.match(r"(?:and|or) ", going):
-        raise Refused(
-            ("not", "and"), 'What comes after "not … and" can be read in two ways. Put a comma, or say it first.'
-        )
-    if going and not re.match(r"[,;]|(?:and|but|then|before|after|afterwards|finally|next) ?", going):
-        raise Refused(tuple(going.split()), f"I do not know what {going!r} belongs to. Say what to avoid at the end.")
-    if not before.strip(" ,;"):
-        return re.sub(r"^(?:[,;] )?(?:and |but )?(?:then )?", "", going)
-    return f"{before} {going}".strip()
 
 
 def _fronted(text: str) -> str:
@@ -192,7 +110,7 @@ def _ordered(text: str, things: Sequence[Thing]) -> list[Part]:
         elif link == "earlier":
             stages.insert(main, [k])
             here, main = main, main + 1
-            fronted = fronted or pieces[k].after == "that"
+            fronted = fronted or pieces[k].follows == "order"
         else:
             stages[here].append(k)
     completed = complete([piece.text for piece in pieces], things)
@@ -204,44 +122,40 @@ def _ordered(text: str, things: Sequence[Thing]) -> list[Part]:
 @dataclass(frozen=True)
 class _Piece:
     text: str
-    after: str = ""
-    """"deed" where it follows "after" or "before", which take a noun or "-ing"; "that" after "before that" """
+    follows: Follows = ""
+    listed: bool = False
+    """in a list that began with such a piece"""
     joint: str = ""
     """what was said between it and the piece before"""
 
 
 def _pieces(text: str) -> tuple[list[_Piece], list[Link]]:
     """Cut at the links, the first that matches at each place."""
-    text = _protected(text)
-    pieces, links, rest, after, joint = list[_Piece](), list[Link](), text, "", ""
-    while True:
-        found = [
-            (match.start(), rank, match)
-            for rank, (_, pattern) in enumerate(LINKS)
-            if (match := re.search(pattern, rest))
-        ]
-        if not found:
-            break
+    pieces, links, rest, piece = list[_Piece](), list[Link](), _protected(text), _Piece("")
+    while found := [
+        (match.start(), rank, match)
+        for rank, (_, _, pattern) in enumerate(LINKS)
+        if (match := re.search(pattern, rest))
+    ]:
         _, rank, match = min(found, key=lambda one: one[:2])
-        pieces.append(_Piece(rest[: match.start()], after, joint))
-        links.append(LINKS[rank][0])
-        after = {1: "that", 3: "deed", 4: "deed"}.get(
-            rank, "listed" if after in ("deed", "listed") and rank == 5 else ""
-        )
-        rest, joint = rest[match.end() :], match.group()
-    pieces.append(_Piece(rest, after, joint))
+        link, follows, _ = LINKS[rank]
+        pieces.append(replace(piece, text=rest[: match.start()]))
+        links.append(link)
+        listed = link == "and" and piece.follows == "deed"
+        piece = _Piece("", piece.follows if listed else follows, listed, match.group())
+        rest = rest[match.end() :]
+    pieces.append(replace(piece, text=rest))
     if any(not piece.text.strip(" ,;") for piece in pieces):
         raise Refused(tuple(text.split()), f'{text!r} lacks something before or after a link such as "and" or "then".')
-    pieces = [replace(piece, text=_imperative(piece, k).replace(" & ", " and ")) for k, piece in enumerate(pieces)]
+    pieces = [replace(piece, text=_imperative(piece).replace(" & ", " and ")) for piece in pieces]
     return _said_first(pieces, links)
 
 
 def _protected(text: str) -> str:
     """Hide each "and" that joins no requests."""
+    text = re.sub(r"\bboth (?=the .* and )", "", text)
     sorting = r"(?:sort|separate|arrange|tidy up) [^,;]*?colou?r"
-    return re.sub(
-        sorting, lambda match: match.group().replace(" and ", " & "), re.sub(r"\bboth (?=the .* and )", "", text)
-    )
+    return re.sub(sorting, lambda match: match.group().replace(" and ", " & "), text)
 
 
 def _said_first(pieces: list[_Piece], links: list[Link]) -> tuple[list[_Piece], list[Link]]:
@@ -260,20 +174,18 @@ def _said_first(pieces: list[_Piece], links: list[Link]) -> tuple[list[_Piece], 
     return pieces, links
 
 
-def _imperative(piece: _Piece, place: int) -> str:
+def _imperative(piece: _Piece) -> str:
     """Turn "putting the cube …" and "you have put the cube …" after "before" and "after" into an order."""
     text = piece.text.strip(" ,;")
-    if piece.after in ("deed", "listed"):
+    if piece.follows == "deed":
         text = re.sub(r"^(?:you have |you've |you |having )", "", text)
     first, _, rest = text.partition(" ")
-    base = GERUNDS.get(first)
-    if base is None:
-        if piece.after == "listed" and not has_thing(first):
-            raise Refused(
-                (first,), f'"{text}" can be read in two ways after "before" or "after". Say what comes first.'
-            )
-        return text
-    return f"{base} {rest}"
+    if first in GERUNDS:
+        return f"{GERUNDS[first]} {rest}"
+    if piece.listed and not has_thing(first):
+        why = f'"{text}" can be read in two ways after "before" or "after". Say what comes first.'
+        raise Refused((first,), why)
+    return text
 
 
 GERUNDS = {
