@@ -1,7 +1,8 @@
 """What `benchmarks.gate_g6` measures of a trained residual, and the rows that it makes of it.
 
-Success of the best of n is computed from each task's share p of successful plans, 1 - (1 - p)^n, exact where the automaton
-tells p under the prior. Routes and log r are averaged over random choices of n among all draws.
+Success of the best of n is 1 - (1 - p)^n where the automaton tells a plan's chance p under the prior exactly; from draws it is
+the chance that n of them, without replacement, hold a success: the share among few draws put into that power would be too low.
+Routes and log r are averaged over random choices of n among all draws.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from numpy import ndarray
 from scipy.special import gammaln
 
 from benchmarks.g6_grounds import Ground
+from jepaflow.common.errors import JepaflowError
 from jepaflow.common.intervals import bootstrap
 from jepaflow.common.results import Row
 from jepaflow.subgoals.rewards import Counted, Product
@@ -32,6 +34,8 @@ class Cell:
 
     per_task: dict[str, ndarray]
     paid: int
+    draws: int
+    """of policy and prior, for each task"""
 
 
 def measure(ground: Ground, posterior: Posterior, paid: int, draws: int, n: int, seed: int) -> Cell:
@@ -66,7 +70,7 @@ def measure(ground: Ground, posterior: Posterior, paid: int, draws: int, n: int,
         found[f"{name}/log_z_mean"] = np.logaddexp.reduce(log_r.reshape(count, draws), 1) - np.log(draws)
     if ground.automaton is not None:
         _exact(ground, posterior, hidden, rng, found)
-    return Cell(found, paid)
+    return Cell(found, paid, draws)
 
 
 def _best(
@@ -90,7 +94,7 @@ def _best(
     return np.array(best), np.array(distinct)
 
 
-def _choose(m: ndarray, n: int) -> ndarray:
+def _choose(m: ndarray, n: float) -> ndarray:
     return np.asarray(gammaln(m + 1) - gammaln(np.maximum(m - n, 0) + 1))
 
 
@@ -135,15 +139,28 @@ def _exact(
 
 
 def of_n(p: ndarray, n: float) -> ndarray:
-    """Success of the best of n, from each task's share."""
+    """Success of the best of n, from each task's chance of one plan."""
     return np.asarray(1 - (1 - p) ** n)
 
 
-def break_even(prior: ndarray, rtb: ndarray, paid: float, n: int) -> float | None:
+def of_n_drawn(share: ndarray, n: float, draws: int) -> ndarray:
+    """Success of the best of n, without bias, from the share of successes among more draws than n."""
+    failed = draws - np.round(share * draws)
+    if n > draws:
+        raise JepaflowError(f"The best of {n:g} plans cannot be told from {draws} draws. Draw more.")
+    return np.where(failed >= n, 1 - np.exp(_choose(failed, n) - _choose(np.full(len(share), float(draws)), n)), 1.0)
+
+
+def break_even(prior: ndarray, goal: float, paid: float, n: int) -> float | None:
     """Queries from which the policy's training has paid: re-ranking with as many evaluations in all succeeds no more often.
     Below 1: within the first. None: re-ranking is as good without the training's evaluations.
+
+    Args:
+        prior: chance of one plan of the prior, for each task; at least, where it is not known.
+        goal: mean success of the policy's best of n.
+        paid: evaluations of the training.
+        n: plans of a query that are evaluated.
     """
-    goal = of_n(rtb, n).mean()
     if of_n(prior, n).mean() >= goal:
         return None
     more = n * 2.0 ** np.arange(0, 40, 0.05)
@@ -157,7 +174,12 @@ def rows_of(name: str, cells: list[Cell], n: int, about: str) -> list[Row]:
     all_ = {key: np.concatenate([cell.per_task[key] for cell in cells]) for key in keys}
     paid = float(np.mean([cell.paid for cell in cells]))
     note = f"best of {n} evaluated; {about}; training evaluated {paid:.0f} plans"
-    prior, rtb = all_["prior/p"], all_["rtb/p"]
+    prior, rtb, draws = all_["prior/p"], all_["rtb/p"], cells[0].draws
+    best = of_n_drawn(rtb, n, draws)
+
+    def of_prior(m: float) -> ndarray:
+        return of_n(prior, m) if "exact/p" in all_ else of_n_drawn(prior, m, draws)
+
     prefix = f"gfn/g6/{name}"
 
     def row(key: str, values: ndarray, words: str, unit: str = "fraction", **bounds: dict[str, float]) -> Row:
@@ -165,25 +187,25 @@ def rows_of(name: str, cells: list[Cell], n: int, about: str) -> list[Row]:
         return Row(f"{prefix}/{key}", float(values.mean()), low, high, len(values), seeds, unit, note=words, **bounds)
 
     floors = {
-        "rerank": float(of_n(prior, n).mean()),
-        "rerank_paid": float(of_n(prior, n + paid / QUERIES).mean()),
+        "rerank": float(of_prior(n).mean()),
+        "rerank_paid": float(of_prior(n + paid / QUERIES).mean()),
         "resample": float(all_["resample/p"].mean()),
     }
     ceilings = {"exact": float(of_n(all_["exact/p"], n).mean())} if "exact/p" in all_ else {}
-    queries = break_even(all_["prior/p_at_most"], rtb, paid, n)
-    gain = of_n(rtb, n) - of_n(prior, n)
+    queries = break_even(all_["prior/p_at_most"], float(best.mean()), paid, n)
+    gain = best - of_prior(n)
     low, high = bootstrap(gain, lambda v: float(v.mean()), draws=1000)
     note += f"; gain over re-ranking {gain.mean():+.3f} ({low:+.3f} to {high:+.3f}, paired)"
     ended = "re-ranking is as good: no number of queries" if queries is None else f"pays from {queries:.0f} queries"
     found = [
         row(
             "rtb",
-            of_n(rtb, n),
+            best,
             f"{note}; {ended}; rerank_paid: of {n} + training / {QUERIES}",
             floors=floors,
             ceilings=ceilings,
         ),
-        row("rerank", of_n(prior, n), f"best of {n} evaluated plans of the prior"),
+        row("rerank", of_prior(n), f"best of {n} evaluated plans of the prior"),
         row("resample", all_["resample/p"], f"one plan drawn by its reward among {n} of the prior's"),
         row(
             "one_plan",
@@ -209,7 +231,12 @@ def rows_of(name: str, cells: list[Cell], n: int, about: str) -> list[Row]:
         *_log_z_rows(row, all_),
     ]
     if queries is not None:
-        each = [break_even(c.per_task["prior/p_at_most"], c.per_task["rtb/p"], c.paid, n) for c in cells]
+        each = [
+            break_even(
+                c.per_task["prior/p_at_most"], float(of_n_drawn(c.per_task["rtb/p"], n, draws).mean()), c.paid, n
+            )
+            for c in cells
+        ]
         known = [q for q in each if q is not None] or [queries]
         words = f"{note}; low and high of the seeds; {len(cells) - len([q for q in each if q is not None])} seeds never"
         found.append(
