@@ -27,10 +27,6 @@ class Attached:
     graph: Graph
     start: int
     goal: int
-    start_p: float
-    """largest P(within h) among the start's edges"""
-    goal_p: float
-    """largest P(within h) among the edges to the goal"""
 
 
 def attach(
@@ -62,8 +58,7 @@ def attach(
     weight = np.concatenate([np.exp(graph.log_ref), out.p, _share(graph, into.source), straight.p])
     features = np.concatenate([graph.features, start[None].numpy(), goal[None].numpy()])
     joined = Graph.from_edges(source, target, cost, features, weight)
-    best = (float(np.concatenate([each.p, straight.p]).max(initial=0.0)) for each in (out, into))
-    return Attached(joined, n, n + 1, *best)
+    return Attached(joined, n, n + 1)
 
 
 def _best(edges: Edges, config: BuildConfig) -> Edges:

@@ -3,7 +3,7 @@
 With time to spare the flow does not depend on the edges left: F(i) = sum_j P_ref(i, j) e^(-beta c_ij) F(j), F(goal) = 1. It is
 written log F = -slope D, where D is a learned cost to go (the last output of `NeuralFlow.pairs`, beside a straight-line hint). D is
 learnt where a table still fits: from Dijkstra on a coarse draw of the nodes. Then one number, the slope, is set so that detailed
-balance holds on average on nodes of the fine graph: the entropy of its many small edges is in it. There is no pass over the
+balance holds in the median over some nodes of the fine graph: the entropy of its many small edges is in it. There is no pass over the
 whole graph and no table of hops, so the mask that made every walk arrive is gone: a walk that has not arrived within its bound
 (a multiple of D) has failed, and a node once left is entered again only where there is no other.
 
@@ -55,6 +55,8 @@ class LazyConfig:
             raise JepaflowError(
                 "A lazy flow's sizes must be at least 1, beta, unit and lr positive, rate not negative."
             )
+        if self.seed < 0:
+            raise JepaflowError("A lazy flow's seed must not be negative.")
 
 
 class LazyFlow:
@@ -71,6 +73,8 @@ class LazyFlow:
             raise JepaflowError("A lazy flow cannot look at the graph around: make it with surroundings=0, ahead=0.")
         self.model, self.graph, self.config = model, graph, config
         self.device, self.slope = next(model.parameters()).device, config.beta
+        self.typical = float("nan")
+        """median cost of the edges that `set_slope` looked at"""
         with torch.no_grad():
             self._features = torch.from_numpy(graph.features).to(self.device, torch.float32)
             self._seen: Tensor = model.seen(self._features)
@@ -128,7 +132,7 @@ class LazyFlow:
         return np.asarray(-self.slope * here - logsumexp(weight - self.slope * ahead, axis=1))
 
     def set_slope(self, node: Int[ndarray, " S"], goal: Int[ndarray, " S"]) -> None:
-        """Choose the slope with which detailed balance holds on average on these states, by bisection."""
+        """Choose the slope with which detailed balance holds in the median over these states, by bisection; note the edges' cost."""
         here = self.ask(node, goal)
         _, weight, ahead = self.frontier(node, goal)
         some = np.isfinite(weight).any(1)
@@ -142,6 +146,8 @@ class LazyFlow:
             middle = (low + high) / 2
             low, high = (low, middle) if excess(middle) > 0 else (middle, high)
         self.slope = high
+        cost = self.graph.rows(node)[1]
+        self.typical = float(np.median(cost[np.isfinite(cost)])) if np.isfinite(cost).any() else 1.0
 
 
 def train_lazy(flow: LazyFlow, partial: Path | None = None, about: str = "", most_goals: int = 400) -> int:

@@ -144,12 +144,3 @@ class Stall:
         if before is None:
             return np.zeros(len(z), bool)
         return np.asarray((((z - before).norm(dim=1) < self.least) & (to_go > HOLD)).numpy())
-
-
-def repeat_last(rows: list[Float[Tensor, "_ D"]]) -> Float[Tensor, "E S D"]:
-    """Join rows of different lengths, the shorter ones repeating their last."""
-    longest = max((len(row) for row in rows), default=0)
-    if any(len(row) == 0 for row in rows):
-        raise JepaflowError("A row of sub-goals is empty. Give at least the goal.")
-    index = [np.minimum(np.arange(longest), len(row) - 1) for row in rows]
-    return torch.stack([row[torch.from_numpy(i)] for row, i in zip(rows, index, strict=True)])

@@ -162,7 +162,6 @@ def test_start_and_goal_are_attached_where_they_can_be_reached(tmp_path) -> None
     assert joined.degree[found.goal] == 0
     assert joined.hops(np.array([found.goal]))[0, found.start] > 2
     assert (joined.hops(np.array([found.start]))[0, :60] == FAR).all()
-    assert min(found.start_p, found.goal_p) > 0.5
     assert np.allclose(joined.features[60:], [[-0.5, 0.0], [0.5, 0.0]])
     near = attach(graph, Wall(), marks.z, start, torch.tensor([-1.5, 0.0]), PLAIN)
     assert near.graph.edge_ids(np.array([60]), np.array([61]))[0] >= 0
@@ -173,7 +172,6 @@ def test_a_place_far_from_everything_gets_the_likeliest_few_edges(tmp_path) -> N
     graph, _ = build_graph(marks, Wall(), latents, 1, PLAIN)
     found = attach(graph, Wall(), marks.z, torch.tensor([-9.0, 0.0]), torch.tensor([1.0, 0.0]), PLAIN)
     assert found.graph.degree[found.start] == 3
-    assert found.start_p < 0.5
     assert found.graph.hops(np.array([found.goal]))[0, found.start] < FAR
 
 

@@ -107,4 +107,5 @@ def test_a_trained_flow_arrives_where_an_untrained_one_is_lost() -> None:
     ratio = flow.ask(start, goal)[far] / cost[goal, start][far]
     assert np.median(np.abs(ratio - 1)) < 0.2
     assert abs(np.median(flow.balance(start, goal))) < 2.0
+    assert flow.typical == pytest.approx(np.median(lazy.eager().cost), rel=0.2)
     assert flow.sample(start[:1], start[:1], bound[:1], rng).as_lists() == [[100]]

@@ -21,7 +21,7 @@ from jepaflow.subgoals.foresight import Foresight
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.reachability import Reachability
 from jepaflow.subgoals.surprised import forecast_errors, surprising
-from jepaflow.subgoals.walker import AimConfig, repeat_last
+from jepaflow.subgoals.walker import AimConfig
 from jepaflow.subgoals.walks import walks_of
 from jepaflow.training import head_metrics, heads
 from jepaflow.training.checkpoint import load_run
@@ -186,7 +186,7 @@ def test_imagined_costs_are_counted_in_blocks(run: Path) -> None:
     low, high = torch.full((2,), -1.0), torch.full((2,), 1.0)
     foresight = Foresight(loaded.model, made.inverse, known, low, high, blocks=3)
     z = torch.randn(2, 6)
-    rows = repeat_last([torch.randn(4, 6), z[1:2]])
+    rows = torch.stack([torch.randn(4, 6), z[1].expand(4, -1)])
     to_go = torch.tensor([[9.0, 6.0, 3.0, 0.0], [0.0] * 4])
     cost = foresight.cost(z, rows, to_go, AimConfig(within=1))
     assert foresight.evaluations == 6

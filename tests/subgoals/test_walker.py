@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.subgoals.walker import Aim, AimConfig, Stall, repeat_last
+from jepaflow.subgoals.walker import Aim, AimConfig, Stall
 
 from .test_build import Wall
 from .test_landmarks import latents_of
@@ -46,14 +46,6 @@ def test_one_sub_goal_is_the_goal() -> None:
     for _ in range(20):
         assert aim.look(line(0.0)).tolist() == line(7.0).tolist()
     assert aim.given_up.tolist() == [1]
-
-
-def test_rows_of_different_lengths_end_at_their_goals() -> None:
-    joined = repeat_last([line(1.0, 2.0, 3.0), line(4.0)])
-    assert joined.shape == (2, 3, 2)
-    assert joined[1].tolist() == line(4.0, 4.0, 4.0).tolist()
-    with pytest.raises(JepaflowError, match="empty"):
-        repeat_last([line(1.0), line()])
 
 
 def test_a_block_that_changed_nothing_is_noticed_unless_the_aim_is_reached(tmp_path) -> None:
