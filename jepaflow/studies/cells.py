@@ -1,30 +1,22 @@
 """What a study is: cells, each one training, and the measures that are taken of every one.
 
-A cell is nothing but a name and a training configuration (its seed included), a measure nothing but a function of a
-trained run with settings that can be written down. Both are frozen and picklable, so a cell can be run wherever a
-worker finds the store. What a cell is worth depends on what it was trained on and how, and on nothing else: its mark
-is a hash of the configuration, without what only changes the book-keeping, and of what the stores hold.
+A cell is nothing but a name, a training configuration (its seed included) and what it is judged on; a measure nothing but a
+function of a trained run with settings that can be written down. Both are frozen and picklable, so a cell can be run wherever
+a worker finds the store. What a cell is worth depends on what it was trained on and how, and on nothing else
+(:mod:`jepaflow.studies.marks`).
 """
 
-import hashlib
-import json
+from __future__ import annotations
+
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from jepaflow.common.errors import JepaflowError
-from jepaflow.data.store import Store
 from jepaflow.studies.evidence import Evidence
 from jepaflow.studies.readings import Readings
 from jepaflow.training.config import TrainConfig
-
-BOOK_KEEPING = ("save_every", "log_every", "val_every", "val_batches", "keep", "device", "compile")
-"""Entries of a configuration that do not change what is learnt."""
-SAMPLED_FRAMES = 64
-"""Frames whose bytes enter the mark of a store."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +25,10 @@ class Cell:
 
     name: str
     config: TrainConfig
+    fresh: tuple[Path, tuple[int, ...]] | None = None
+    """a store and episodes of it that neither the training nor its own held-out episodes come from, where a measure asks"""
+    start: Cell | None = None
+    """a cell of the same study whose weights this one begins from; it is trained first"""
 
     def __post_init__(self) -> None:
         if not self.name or self.name.startswith(".") or "/" in self.name:
@@ -86,31 +82,18 @@ class Study:
             raise JepaflowError(f"The study {self.name} has the cell {twice[0]} twice. Name each value once.")
 
 
-def store_mark(path: Path) -> str:
-    """Hash of what a store holds: how its frames were made, what its episodes did, and a sample of its frames."""
-    store = Store(path)
-    digest = hashlib.sha256()
-    about = (store.fps, store.image_size, store.cameras, store.meta.get("image_fit"), store.ep_len.tolist())
-    digest.update(repr(about).encode())
-    for episode in range(store.num_episodes):
-        digest.update(store.fingerprint(episode).encode())
-    sample = np.unique(np.linspace(0, max(0, store.length - 1), SAMPLED_FRAMES).astype(np.int64))
-    if store.length:
-        digest.update(store.pixels(sample, store.cameras).tobytes())
-    return digest.hexdigest()[:16]
+@dataclass(frozen=True)
+class Result:
+    """A finished cell."""
 
-
-def cell_mark(config: TrainConfig, stores: tuple[str, ...]) -> str:
-    """Hash of what a training depends on.
-
-    Args:
-        config: of the training; where its stores lie does not matter.
-        stores: their marks.
-    """
-    told = {key: value for key, value in asdict(config).items() if key not in BOOK_KEEPING}
-    told["dataset"] = {key: value for key, value in told["dataset"].items() if key != "path"}
-    text = json.dumps([told, stores], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    cell: Cell
+    readings: Readings
+    minutes: float | None
+    """of its training; None when it was interrupted in between"""
+    fresh: bool
+    """whether anything was trained or measured now"""
+    mark: str = ""
+    """hash of what it was trained on and how"""
 
 
 def steps_of(config: TrainConfig, frames: int) -> TrainConfig:
@@ -124,5 +107,9 @@ def steps_of(config: TrainConfig, frames: int) -> TrainConfig:
         raise JepaflowError(
             f"--frames is {frames}, less than one step of {each} frames. Give more, or a smaller batch."
         )
-    steps = frames // each
+    return with_steps(config, frames // each)
+
+
+def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
+    """The same training for so many steps, saved and checked once, at its end: a cell is the unit that can be lost."""
     return replace(config, steps=steps, save_every=steps, val_every=steps)

@@ -1,15 +1,19 @@
 """What measures look at: a trained run, its held-out episodes as latents, and training episodes to fit probes on.
 
-Everything is encoded once and shared by all measures of a cell. Frames are those of phase 0, one model step apart.
+Everything is encoded once and shared by all measures of a cell. Frames are those of phase 0, one model step apart. Beside the
+training's own held-out episodes there may be *fresh* ones, of another store: what its own cannot tell (a leaky split, labels
+that are wrong in both) shows on them.
 """
 
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from jepaflow.common.errors import JepaflowError
+from jepaflow.data.store import Store
 from jepaflow.diagnosis.forecast import Windows, cut_windows
 from jepaflow.diagnosis.heldout import held_out
 from jepaflow.diagnosis.latents import Trajectory, choose_episodes, require_actions
@@ -26,13 +30,15 @@ class Evidence:
 
     Args:
         run: the trained run.
+        fresh: a store and episodes of it that the run has never seen, for the measures that ask for them.
 
     Raises:
         JepaflowError: when no episode was held out, or the store has no actions.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, fresh: tuple[Path, tuple[int, ...]] | None = None) -> None:
         self.run, self.model = run, run.model
+        self._fresh = fresh
         self._chosen = held_out(run)
         self.store = self._chosen.store
         require_actions(self.store, str(self.store.path))
@@ -46,6 +52,13 @@ class Evidence:
     def fitted_on(self) -> list[Trajectory]:
         """Latents of some training episodes."""
         return self._encode(choose_episodes(self.run.train_episodes, PROBE_EPISODES, 0))
+
+    @cached_property
+    def fresh(self) -> list[Trajectory] | None:
+        """Latents of the fresh episodes; None where there are none."""
+        if self._fresh is None:
+            return None
+        return encode(self.run, Store(self._fresh[0]), choose_episodes(self._fresh[1], HELD_OUT_EPISODES, 0))
 
     def _encode(self, episodes: list[int]) -> list[Trajectory]:
         return encode(self.run, self.store, episodes)

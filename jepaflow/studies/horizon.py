@@ -13,10 +13,9 @@ from jepaflow.common.results import Row
 from jepaflow.diagnosis.as_row import as_row
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import show
-from jepaflow.studies.cells import Cell, Study, steps_of
+from jepaflow.studies.cells import Cell, Result, Study, steps_of
 from jepaflow.studies.measures import Foretelling
 from jepaflow.studies.readings import Ratio, pool, pool_gain
-from jepaflow.studies.runner import Result
 from jepaflow.training.config import TrainConfig
 
 PLAIN = "plain"

@@ -18,11 +18,10 @@ from jepaflow.common.results import Row
 from jepaflow.diagnosis.as_row import as_row
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import number
-from jepaflow.studies.cells import Cell, Study, steps_of
+from jepaflow.studies.cells import Cell, Result, Study, steps_of
 from jepaflow.studies.knee import STRAIGHT, find_knee
 from jepaflow.studies.measures import Foretelling, Reading, Shape
 from jepaflow.studies.readings import Readings, pool, pool_scalar
-from jepaflow.studies.runner import Result
 from jepaflow.training.config import TrainConfig
 
 LAMBDAS = (0.0, 0.01, 0.05, 0.2, 0.8)

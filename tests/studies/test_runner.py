@@ -12,10 +12,11 @@ import pytest
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.studies import runner
-from jepaflow.studies.cells import Cell, Study, cell_mark, steps_of, store_mark
+from jepaflow.studies.cells import Cell, Result, Study, steps_of
 from jepaflow.studies.evidence import Evidence
+from jepaflow.studies.marks import cell_mark, store_mark
 from jepaflow.studies.readings import Ratio, Readings, pool, pool_gain, pool_scalar, sum_by_episode
-from jepaflow.studies.runner import Result, run_study
+from jepaflow.studies.runner import run_study
 from jepaflow.training.config import DatasetConfig, TrainConfig
 from jepaflow.training.objective import ObjectiveConfig
 from tests.training.tiny_run import make_store
