@@ -24,7 +24,10 @@ SPOILING = any_of(
     "using",
 )
 NEVER = r"(?:do not|never|must not|should not|may not)(?: ever)?"
-LIST = rf"{NAMED}(?:(?: ,)?(?: and| or| nor|) {NAMED})*"
+JOINT = r"(?: ,)?(?: and| or| nor|) "
+"""between two things to avoid"""
+NEW = r" (?:[,;]|(?:and|but|then|before|after|afterwards|finally|next) )"
+"""what may come after them"""
 AVOIDED = (
     (rf"without (?:ever )?{SPOILING}", False),
     (rf"avoid(?:ing)?(?: {SPOILING})?", False),
@@ -52,12 +55,9 @@ def avoided(text: str, things: Sequence[Thing]) -> tuple[str, list[str]]:
         whole = rf"(?:^|(?: [,;])?(?: but| and| while)? )(?:{trigger}) "
         while match := re.search(whole + "(?!it$|it )", text):
             text = _others(text, match.end(), text[: match.start()], things)
-            listed = re.match(LIST + r"(?= |$)", text[match.end() :])
-            if listed is None:
-                words = re.split(r" [,;] | then ", text[match.end() :])[0]
-                raise Refused(tuple(words.split()), f"I do not know what to keep away from: {words!r}.")
-            found += re.findall(NAMED, listed.group())
-            text = _joined(text[: match.start()], text[match.end() + listed.end() :], ambiguous)
+            listed, behind = _list(text[match.end() :])
+            found += listed
+            text = _joined(text[: match.start()], behind, ambiguous)
     while match := re.search(rf"(?:^|(?: [,;])?(?: but| and)? ){NEVER} (.+?)(?=$| [,;] | but | then )", text):
         if re.search(r" (?:and|or) ", match.group(1)) and not refers(match.group(1)):
             raise Refused(
@@ -66,6 +66,19 @@ def avoided(text: str, things: Sequence[Thing]) -> tuple[str, list[str]]:
         found.append(match.group(1))
         text = _joined(text[: match.start()], text[match.end() :], False)
     return text.strip(" ,;"), found
+
+
+def _list(text: str) -> tuple[list[str], str]:
+    """The things that a text begins with, and what is left: as many as let the rest begin something new."""
+    ends, at = list[int](), 0
+    while item := re.match(rf"{JOINT if ends else ''}{NAMED}(?= |$)", text[at:]):
+        at += item.end()
+        ends.append(at)
+    if not ends:
+        words = re.split(r" [,;] | then ", text)[0]
+        raise Refused(tuple(words.split()), f"I do not know what to keep away from: {words!r}.")
+    end = next((end for end in reversed(ends) if re.match(rf"$|{NEW}", text[end:])), ends[-1])
+    return re.findall(NAMED, text[:end]), text[end:]
 
 
 def _others(text: str, at: int, named: str, things: Sequence[Thing]) -> str:
@@ -96,7 +109,7 @@ def _joined(before: str, after: str, ambiguous: bool) -> str:
         raise Refused(
             ("not", "and"), 'What comes after "not … and" can be read in two ways. Put a comma, or say it first.'
         )
-    if going and not re.match(r"[,;]|(?:and|but|then|before|after|afterwards|finally|next) ?", going):
+    if going and not re.match(NEW, after):
         raise Refused(tuple(going.split()), f"I do not know what {going!r} belongs to. Say what to avoid at the end.")
     if not before.strip(" ,;"):
         return re.sub(r"^(?:[,;] )?(?:and |but )?(?:then )?", "", going)

@@ -130,7 +130,7 @@ def _heard(piece: _Said) -> _Said:
 def _with_verb(piece: _Said, last: _Said | None) -> _Said:
     if piece.verb:
         return piece
-    if last is not None and last.verb:
+    if last is not None and last.verb and (last.place or not piece.place or " ".join(last.verb) in PLACELESS):
         return replace(piece, verb=last.verb)
     if piece.place and piece.object:
         return replace(piece, verb=("put",))

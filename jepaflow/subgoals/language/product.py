@@ -167,7 +167,7 @@ def product(
     landmark, of = keys % graph.nodes, keys // graph.nodes
     stopping = np.flatnonzero((of == automaton.accepting) & ends[landmark])
     if not len(stopping):
-        raise JepaflowError(_unreachable(automaton, of, starts))
+        raise JepaflowError(_unreachable(automaton, of, starts, bool((avoid > 0).any())))
     new = automaton.done[after] & ~automaton.done[state]
     chance = np.where(new, satisfied[graph.indices[edge]].astype(float), 1.0)
     paid = avoid[graph.indices[edge]] - np.log(chance).sum(1)
@@ -273,10 +273,11 @@ def _require_ends(automaton: Automaton, holds: Bool[ndarray, "N m"], ends: Bool[
         raise JepaflowError(f"No landmark holds {asked} at the end. Ask for fewer things at a time.")
 
 
-def _unreachable(automaton: Automaton, states: ndarray, starts: ndarray) -> str:
+def _unreachable(automaton: Automaton, states: ndarray, starts: ndarray, careful: bool) -> str:
     """What no walk does, in a sentence."""
     done = automaton.done[np.unique(states)]
     never = [f'"{clause}"' for clause, some in zip(automaton.clauses, done.any(0), strict=True) if not some]
     what = " or ".join(never) or "all that was asked for, in this order,"
     begins = ", ".join(str(node) for node in starts[:5])
-    return f"No walk from landmark {begins} does {what} without what is to be avoided. Ask for less, or from elsewhere."
+    without = " without what is to be avoided" * careful
+    return f"No walk from landmark {begins} does {what}{without}. Ask for less, or from elsewhere."

@@ -91,7 +91,7 @@ def _fronted(text: str) -> str:
                 ("before",), 'More than one "before" or "then" can be read in two ways. Say what comes first.'
             )
         return f"{one} then {other}" if which == "after" else f"{other} before {one}"
-    return re.sub(r"^(?:first|then|next|now|after that)(?: ,)? ", "", text)
+    return re.sub(r"^(?:first|then|next|after that)(?: ,)? ", "", text)
 
 
 def _ordered(text: str, things: Sequence[Thing]) -> list[Part]:

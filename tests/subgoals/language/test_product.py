@@ -6,11 +6,16 @@ from numpy import ndarray
 from scipy.special import logsumexp
 
 from jepaflow.common.errors import JepaflowError
+from jepaflow.subgoals.flow_models import TableFlow
+from jepaflow.subgoals.gflownet import GFlowNetConfig, train
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.language.automaton import Automaton, avoidance
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.product import ProductGraph, product
 from jepaflow.subgoals.language.request import Request, parse
+from jepaflow.subgoals.planners import DijkstraPlanner, ExactPlanner
+from jepaflow.subgoals.towards import towards
+from jepaflow.subgoals.verify import learned, tv_enumerated
 from jepaflow.subgoals.walks import Walks, walks_of
 from tests.subgoals.language.test_automaton import LASTING, PASSING
 from tests.subgoals.test_exact import scrambled
@@ -170,6 +175,45 @@ def agrees_with(made: ProductGraph, walks: Walks, weights: ndarray, edges: int) 
     drawn = made.project(flows.sample(np.full(200, start), np.zeros(200, int), np.random.default_rng(0)))
     allowed = {tuple(walk) for walk in walks.as_lists()}
     assert {tuple(walk) for walk in drawn.as_lists()} <= allowed
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_walks_to_what_lasts_weigh_what_they_do_by_hand(seed: int) -> None:
+    """Two clauses in turn: the second must not come true until the first has, and both hold at the end."""
+    graph, rng = scrambled(7, seed), np.random.default_rng(seed)
+    satisfied = rng.random((7, 2)) < 0.5
+    satisfied[0], satisfied[6] = False, True
+    kept, weights = [], []
+    for walk in all_walks(graph, 0, 6):
+        one, other = satisfied[walk].T
+        done = int(one.argmax()) if one.any() else len(walk)
+        rises = [t for t in range(1, len(walk)) if other[t] and not other[t - 1]]
+        if one.any() and rises and min(rises) > done and one[-1] and other[-1]:
+            ids = graph.edge_ids(np.array(walk[:-1], int), np.array(walk[1:], int))
+            kept.append(walk)
+            weights.append((graph.log_ref[ids] - graph.cost[ids]).sum())
+    if not kept:
+        with pytest.raises(JepaflowError):
+            product(graph, Automaton(LASTING[:2], ((0, 1),)), satisfied, ZERO, 1.0)
+    else:
+        made = product(graph, Automaton(LASTING[:2], ((0, 1),)), satisfied, ZERO, 1.0)
+        agrees_with(made, walks_of(kept), np.array(weights), 6)
+
+
+def test_every_planner_and_the_gflownet_work_on_a_product() -> None:
+    graph, satisfied = scrambled(7, 1), np.zeros((7, 2), bool)
+    satisfied[[2, 3], [0, 1]] = True
+    made = product(graph, Automaton(PASSING[:2], ((0, 1),)), satisfied, ZERO, 1.0)
+    goal, start, rng = np.array([made.goal]), made.begin(0), np.random.default_rng(0)
+    for planner in (ExactPlanner(7), DijkstraPlanner()):
+        for walk in made.project(planner.plan(made.graph, start, made.goal, 5, rng)).as_lists():
+            assert walk.index(2) < len(walk) - 1 - walk[::-1].index(3) and walk[0] == 0
+    model = TableFlow(made.graph.nodes, 7)
+    config = GFlowNetConfig(steps=300, lr=0.3, goals=1, walks=64, explore=0.3)
+    train(model, [towards(made.graph, goal)], config)
+    ours = learned(model, made.graph, goal, 1.0)
+    assert tv_enumerated(ours, made.flows(6), 0, start) < 1e-2
+    np.testing.assert_allclose(made.log_z(ours)[start], made.log_z(made.flows(6))[start], atol=0.02)
 
 
 def test_a_walk_that_does_not_do_it_cannot_be_lifted() -> None:
