@@ -26,8 +26,8 @@ DIVERSE = 1.25
 """beta at which routes are counted: the oracle's plans then cost less than 1.15 of the optimum"""
 SAMPLES = 100
 """plans of a pair whose routes are counted"""
-MANY = 256
-"""walks that estimate log Z of a pair"""
+MANY, FEW = 256, 32
+"""walks that estimate log Z of a pair; as many as a planner draws for eight plans"""
 PAIRS = 40
 """pairs of a far start and a held-out goal"""
 BLOCKED = 0.05
@@ -97,6 +97,10 @@ def measure_cell(
         start, column = random_pairs(exact, 100, rng)
         sampled = log_z_sampled(ours, start, column, MANY, rng) - exact.log_z[column, start]
         figures[f"log_z_sampled_{which}"] = np.abs(sampled)
+        few = log_z_sampled(
+            ours, start, column, FEW, np.random.default_rng((seed, FEW))
+        )  # leaves other figures as they were
+        figures[f"log_z_drawn_{which}"] = np.abs(few - exact.log_z[column, start])
         many = np.repeat(np.arange(len(start)), 50)
         walks = exact.sample(start[many], column[many], rng)
         figures[f"tv_{which}"] = tv_sampled(ours, exact, walks, column[many]).reshape(-1, 50).mean(1)
@@ -174,6 +178,8 @@ def neural_rows(suffix: str, cells: Sequence[Cell], about: str) -> list[Row]:
         note = f"{about}; by seed: {', '.join(f'{c.figures[name].mean():.4f}' for c in cells)}"
         if name.startswith(("cost", "route")):
             note += f"; beta {DIVERSE:g}, {SAMPLES} plans to a held-out goal in the opposite room, {PAIRS} pairs a seed"
+        if name.startswith("log_z_drawn"):
+            note += f"; from {FEW} weighted walks, as many as are drawn for 8 plans"
         if betas := [f"{key} {value:.4f}" for key, value in beside.items() if key.startswith("beta")]:
             note += f"; at {', '.join(betas)}"
         rows.append(

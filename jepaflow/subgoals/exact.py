@@ -49,7 +49,8 @@ class Flows:
     def log_z(self) -> Float[ndarray, "G N"]:
         """Log-partition function of every start; -inf where the goal is out of reach.
 
-        Read after one step of looking ahead, as the policy is: VarGrad does not learn the flow of its starts.
+        Read after one step of looking ahead, as the policy is: VarGrad does not learn the flow of its starts. A network's is off by
+        the sum of its residuals along a walk, far more than its policy: take `verify.log_z_sampled` where log Z itself is wanted.
         """
         return np.asarray(self.log_norm[-1])
 

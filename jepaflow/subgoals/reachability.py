@@ -2,8 +2,8 @@
 
 The temporal-distance head's distribution over 0 … cap model steps answers: P(at most h). Distance of latents does not:
 two sides of a wall look alike. Nor does the head's expectation, which is what the data took, detours included. What the
-head says depends on the mix of pairs that it was trained on, so it may be mapped to a probability on pairs of episodes set
-aside (`Calibration`, one monotone table per h). A graph of landmarks asks for millions of pairs, so the head's first layer
+head says depends on the mix of pairs that it was trained on; plans take it as it is, against a threshold, and `Calibration` (a monotone
+table, fitted on episodes set aside) tells what truth that is. A graph of landmarks asks for millions of pairs, so the head's first layer
 is taken apart: what depends on one latent alone is computed once per latent.
 
 Legend: n pairs, N and M latents, D latent size, C distances told apart (cap + 1).
@@ -31,15 +31,10 @@ SMALLEST = 1e-4
 
 @dataclass(frozen=True)
 class Calibration:
-    """A monotone, piecewise linear map from what the head says to how often it is true; the identity until fitted."""
+    """A monotone, piecewise linear map from what the head says to how often it is true."""
 
     said: Float[ndarray, " k"]
     true: Float[ndarray, " k"]
-
-    @classmethod
-    def identity(cls) -> "Calibration":
-        """Return the map that changes nothing."""
-        return cls(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
 
     @classmethod
     def fit(cls, said: Float[ndarray, " n"], label: Float[ndarray, " n"], knots: int = KNOTS) -> "Calibration":
@@ -70,11 +65,10 @@ class Reachability:
 
     Args:
         head: the run's temporal distance, in eval mode.
-        calibrations: per h, how P(at most h) is to be read; others are taken as they are.
     """
 
-    def __init__(self, head: TemporalDistance, calibrations: dict[int, Calibration] | None = None) -> None:
-        self.head, self.calibrations = head, dict(calibrations or {})
+    def __init__(self, head: TemporalDistance) -> None:
+        self.head = head
         first = head.net[0]
         assert isinstance(first, nn.Linear)
         self._from, self._to, self._change = torch.split(first.weight.detach(), head.config.latent_dim, 1)
@@ -95,15 +89,14 @@ class Reachability:
         return torch.cat(parts) if parts else torch.empty(0, self.head.config.cap + 1)
 
     def within(self, log_p: Float[Tensor, "n C"], h: int) -> Float[ndarray, " n"]:
-        """Return P(at most ``h`` model steps), calibrated where that was fitted.
+        """Return P(at most ``h`` model steps), never quite 0 or 1.
 
         Raises:
             JepaflowError: the head does not tell such distances apart.
         """
         self._require(h)
         raw = log_p[:, : h + 1].logsumexp(-1).exp().numpy().astype(np.float64)
-        mapped = self.calibrations[h](raw) if h in self.calibrations else raw
-        return np.asarray(np.clip(mapped, SMALLEST, 1 - SMALLEST))
+        return np.asarray(np.clip(raw, SMALLEST, 1 - SMALLEST))
 
     def steps(self, log_p: Float[Tensor, "n C"], quantile: float = FAST) -> Float[ndarray, " n"]:
         """Return the model steps that the way takes when it is walked without dawdling: a low quantile, between bins linear."""
@@ -123,17 +116,6 @@ class Reachability:
         """Return P(at most ``h``) of paired latents."""
         each = torch.arange(len(a))
         return self.within(self.log_probabilities(a, b, each, each), h)
-
-    def calibrate(self, h: int, a: Float[Tensor, "n D"], b: Float[Tensor, "n D"], label: Float[ndarray, " n"]) -> None:
-        """Fit how P(at most ``h``) is to be read, on pairs that the head was not trained on.
-
-        Args:
-            h: model steps.
-            a, b: pairs of latents.
-            label: 1 where b lay at most h steps after a, or is known to be reachable so fast; else 0.
-        """
-        self.calibrations.pop(h, None)
-        self.calibrations[h] = Calibration.fit(self.pairs_within(a, b, h), label)
 
     def _require(self, h: int) -> None:
         if not 1 <= h < self.head.config.cap:

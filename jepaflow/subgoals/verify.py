@@ -124,7 +124,9 @@ def log_z_sampled(
 ) -> Float[ndarray, " P"]:
     """Log Z of pairs from the learned policy's own walks, importance-weighted: log mean e^(log weight - log P_F).
 
-    Converges whatever the learned log Z says, the faster the closer the policy is to the target.
+    Each walk's log weight is the flow read off at the start minus the walk's residuals of detailed balance, so that it corrects
+    what the network misjudges on the way; the plans that are drawn anyway will do. Converges to the exact log Z, the faster the
+    closer the policy is to the target.
 
     Args:
         ours: the learned distribution.

@@ -175,6 +175,9 @@ def test_the_chain_rule_and_the_samples_agree_with_enumeration() -> None:
     assert np.nanmax(np.abs(compared.log_z_error)) > 0.5 and log_z == pytest.approx(
         exact.log_z[[1, 0], [3, 5]], abs=0.1
     )
+    many = np.zeros(2000, np.int64)
+    alone = log_z_sampled(ours, many + 3, many + 1, 1, np.random.default_rng(1))  # one walk: the evidence's lower bound
+    assert alone.mean() == pytest.approx(exact.log_z[1, 3] - compared.kl[1, 3], abs=4 * alone.std() / 2000**0.5)
     with pytest.raises(JepaflowError, match="one graph and horizon"):
         agree(ours, solve(TWELVE, goals, HORIZON - 1, 1.0))
 
