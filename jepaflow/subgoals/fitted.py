@@ -103,7 +103,7 @@ def fit_subgoals(run: Run, config: SubgoalsConfig, dataset: tuple[Path, ...] = (
     heads, folder = load_heads(run.path), folder_of(run.path)
     train_latents, _ = cached_latents(run, dataset)
     reach, block = Reachability(heads.distance), run.model.config.block
-    have, wanted = _stages(folder), _wanted(config, _marks(run, heads))
+    have, wanted = _stages(folder), _wanted(asdict(config), _marks(run, heads))
 
     def kept(stage: str) -> bool:
         return have.get(stage) == wanted[stage] and (folder / f"{stage}.safetensors").is_file()
@@ -144,14 +144,14 @@ def load_subgoals(run: Run) -> Subgoals:
     have = _stages(folder)
     if "flow" not in have:
         raise JepaflowError(f"{folder} holds no sub-goals. Fit them first: jepaflow subgoals fit {run.path}")
+    heads = load_heads(run.path)
     try:
         config, report = _config_from(have["config"]), dict(have["report"])
+        wanted = _wanted(have["config"], _marks(run, heads))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise JepaflowError(
             f"{folder / 'subgoals.json'} is damaged ({error}). Remove the folder and fit anew."
         ) from error
-    heads = load_heads(run.path)
-    wanted = _wanted(config, _marks(run, heads))
     if have.get("landmarks") != wanted["landmarks"]:
         raise JepaflowError(
             f"The sub-goals in {folder} are of another model than the run's. Fit them anew: jepaflow subgoals fit {run.path}"
@@ -218,12 +218,12 @@ def _marks(run: Run, heads: Heads) -> list[str]:
     return [weights_digest(run.model), distance]
 
 
-def _wanted(config: SubgoalsConfig, marks: list[str]) -> dict[str, str]:
-    """Return a digest of what each stage depends on."""
-    landmarks = _digest([marks[0], asdict(config.landmarks), config.avoid_from])
-    graph = _digest([landmarks, marks[1], asdict(config.build)])
-    sizes = [config.horizon, config.hidden, config.depth, config.held_out]
-    return {"landmarks": landmarks, "graph": graph, "flow": _digest([graph, asdict(config.flow), sizes])}
+def _wanted(config: dict[str, Any], marks: list[str]) -> dict[str, str]:
+    """Return a digest of what each stage depends on; settings as they are, or were, written."""
+    landmarks = _digest([marks[0], config["landmarks"], config["avoid_from"]])
+    graph = _digest([landmarks, marks[1], config["build"]])
+    sizes = [config[name] for name in ("horizon", "hidden", "depth", "held_out")]
+    return {"landmarks": landmarks, "graph": graph, "flow": _digest([graph, config["flow"], sizes])}
 
 
 def _digest(value: Any) -> str:
