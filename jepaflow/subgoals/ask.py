@@ -113,7 +113,7 @@ def answer(
         walks, log_p, classes, shares = _drawn(exact, here, draws, seed)
         title += f", beta {beta:g}"
     if not len(walks):
-        raise JepaflowError(f"There is no way from {start} to {goal} of at most {known.config.horizon} sub-goals.")
+        raise JepaflowError(f"There is no way from {start} to {goal} of at most {known.config.horizon} edges.")
     cost, order = walks.cost(here.graph), _in_turn(classes)[:count]
     lists = walks.as_lists()
     plans = [PlanShown(lists[i][1:-1], float(np.exp(log_p[i])), float(cost[i]), int(classes[i])) for i in order]
@@ -180,7 +180,9 @@ def _apart(away: Float[ndarray, "n n"], one: Int[ndarray, " a"], other: Int[ndar
 
 def _in_turn(classes: Int[ndarray, " W"]) -> Int[ndarray, " W"]:
     """Return the first walk of each route in the routes' order, then the second of each, and so on."""
-    turn = np.array([(classes[:i] == own).sum() for i, own in enumerate(classes)], np.int64)
+    order = np.argsort(classes, kind="stable")
+    turn = np.empty(len(classes), np.int64)
+    turn[order] = np.arange(len(classes)) - np.searchsorted(classes[order], classes[order])
     return np.asarray(np.lexsort((classes, turn)))
 
 

@@ -14,7 +14,7 @@ from jepaflow.cli.main import main
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json, write_json
 from jepaflow.subgoals.aside import set_aside
-from jepaflow.subgoals.ask import route_classes
+from jepaflow.subgoals.ask import _in_turn, route_classes
 from jepaflow.subgoals.check import check
 from jepaflow.subgoals.fitted import load_subgoals
 from jepaflow.subgoals.foresight import Foresight
@@ -220,3 +220,9 @@ def test_routes_are_told_apart_by_how_far_walks_lie_from_each_other() -> None:
     assert route_classes(graph, walks_of([upper, lower, back]), same=3.0).tolist() == [0, 1, 0]
     assert route_classes(graph, walks_of([upper, lower]), same=9.0).tolist() == [0, 0]
     assert route_classes(graph, walks_of([])).tolist() == []
+
+
+def test_plans_of_each_route_come_in_turn() -> None:
+    """The first walk of each route, then the second of each."""
+    assert _in_turn(np.array([1, 0, 0, 2, 0, 1])).tolist() == [1, 0, 3, 2, 5, 4]
+    assert _in_turn(np.zeros(0, np.int64)).tolist() == []
