@@ -35,8 +35,10 @@ class PenaltyConfig:
     """model steps around where it stands that count as before: who takes a run-up is still there"""
 
     def __post_init__(self) -> None:
-        if min(self.first, self.beyond, self.before) <= 0 or self.factor < 1:
-            raise JepaflowError("A penalty and its distances must be positive, its factor at least 1.")
+        if min(self.first, self.beyond, self.before) <= 0 or self.factor < 1 or self.grows < 0:
+            raise JepaflowError(
+                "A penalty and its distances must be positive, its factor at least 1, grows not negative."
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,6 +62,8 @@ class NavigatorConfig:
     def __post_init__(self) -> None:
         if min(self.count, self.patience, self.stalls, self.most) < 1:
             raise JepaflowError("A navigator's count, patience, stalls and most must be at least 1.")
+        if self.seed < 0:
+            raise JepaflowError("A navigator's seed must not be negative.")
 
 
 @dataclass

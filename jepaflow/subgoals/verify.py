@@ -23,11 +23,13 @@ from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.towards import towards
 from jepaflow.subgoals.walks import Walks, walks_of
 
+GOALS, NUMBERS = 64, 2**26
+"""most goals in one pass of the network, and most numbers that it may hold at once for them"""
 EARLY = 3
 """first steps of a walk whose divergence is reported apart: errors there matter most"""
 
 
-def learned(model: FlowModel, graph: Graph, goals: Int[ndarray, " G"], beta: float, batch: int = 64) -> Flows:
+def learned(model: FlowModel, graph: Graph, goals: Int[ndarray, " G"], beta: float) -> Flows:
     """Read a trained GFlowNet's distribution off as flows, to sample from and to compare.
 
     Args:
@@ -35,9 +37,10 @@ def learned(model: FlowModel, graph: Graph, goals: Int[ndarray, " G"], beta: flo
         graph: any graph whose features the model knows.
         goals: nodes.
         beta: inverse temperature.
-        batch: goals in one pass of the network.
     """
     device = next(model.parameters()).device
+    table = (model.horizon + 1) * graph.nodes * max(1, int(graph.degree.max(initial=0)))  # looking ahead, for each goal
+    batch = max(1, min(GOALS, NUMBERS // table))
     parts = [np.zeros((model.horizon + 1, 0, graph.nodes))]
     with torch.no_grad():
         for first in range(0, len(goals), batch):

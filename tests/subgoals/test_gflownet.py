@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.subgoals import gflownet
+from jepaflow.subgoals import gflownet, verify
 from jepaflow.subgoals.exact import solve
 from jepaflow.subgoals.flow_models import FlowConfig, NeuralFlow, TableFlow, load_flow, save_flow
 from jepaflow.subgoals.gflownet import (
@@ -204,6 +204,15 @@ def test_goals_that_no_start_reaches_are_left_out() -> None:
         else:
             with pytest.raises(JepaflowError, match="No training goal"):
                 train(model, [towards(graph, np.array([1, 2, 3]))], config, starts=starts)
+
+
+def test_many_goals_are_asked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, goals = net(TWELVE, ahead=1), np.arange(12)
+    whole = learned(model, TWELVE, goals, 1.5)
+    monkeypatch.setattr(verify, "NUMBERS", 1)
+    parts = learned(model, TWELVE, goals, 1.5)
+    np.testing.assert_allclose(parts.log_flow, whole.log_flow, atol=1e-4)
+    assert learned(model, TWELVE, goals[:0], 1.5).log_z.shape == (0, 12)
 
 
 class Interrupted(RuntimeError):

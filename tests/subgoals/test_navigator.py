@@ -189,7 +189,7 @@ def test_imagination_chooses_among_plans_and_cost_where_there_is_none() -> None:
     assert short.cost < long.cost and np.isnan(short.imagined) and long.imagined == 1.0
 
 
-@pytest.mark.parametrize("settings", [{"count": 0}, {"patience": 0}, {"stalls": 0}, {"most": 0}])
+@pytest.mark.parametrize("settings", [{"count": 0}, {"patience": 0}, {"stalls": 0}, {"most": 0}, {"seed": -1}])
 def test_settings_that_make_no_sense_are_refused(settings: dict) -> None:
     with pytest.raises(JepaflowError):
         NavigatorConfig(**settings)
