@@ -125,12 +125,12 @@ class Blocked:
             self.doors = self.policy.doors(worlds)
 
     def act(self, step: int, worlds: Sequence[World]) -> np.ndarray:
-        """Shut the doors when it is time, and act."""
-        if step == SHUT_AT:
+        """Shut the doors when it is time and nobody stands in them, and act."""
+        if step >= SHUT_AT:
             assert self.doors is not None
             for world, door in zip(worlds, self.doors, strict=True):
                 assert isinstance(world, MazeEnv)
-                if door >= 0:
+                if door >= 0 and not world.shut_doors and not world.in_the_way(int(door)):
                     world.shut([int(door)])
         return self.policy.act(step, worlds)
 

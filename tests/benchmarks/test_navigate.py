@@ -71,6 +71,20 @@ def test_the_door_is_shut_when_it_is_time() -> None:
     assert worlds[0].shut_doors == {3} and not worlds[1].shut_doors
 
 
+def test_a_door_waits_for_who_stands_in_it() -> None:
+    world = MazeEnv(8)
+    one, other = world.config.centre(0), world.config.centre(1)
+    world.set_state(state(world, 0))
+    policy = Blocked(ReplayPolicy(np.zeros((1, 0, 2))), np.array([world.config.doors.index((0, 1))]))
+    policy.begin([world], np.zeros((1, 4)))
+    world.agent = ((one[0] + other[0]) / 2, one[1])
+    policy.act(SHUT_AT, [world])
+    assert not world.shut_doors
+    world.agent = other
+    policy.act(SHUT_AT + 1, [world])
+    assert world.shut_doors == {world.config.doors.index((0, 1))}
+
+
 def test_rows_are_means_over_seeds_with_intervals_over_starts() -> None:
     ever = np.array([[[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]])
     rows = rows_of("x", {"": ever, "_executed": 10 * ever}, {"still": 0.0}, {}, "note")
