@@ -1,4 +1,8 @@
-"""``jepaflow study tension|horizon``: whole experiments, trained and measured many times, resumable, drawn and written down."""
+"""``jepaflow study NAME``: whole experiments, trained and measured many times, resumable, drawn and written down.
+
+``density`` and its like are published: ``results/studies/NAME``, and pages by ``jepaflow study publish``. ``tension`` and
+``horizon`` write rows and a picture.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ import tyro
 from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row, write_results
+from jepaflow.studies.campaign import Campaign, Design
 from jepaflow.studies.cells import Study
 from jepaflow.training.config import TrainConfig
 
@@ -60,14 +65,75 @@ class Horizon(Common):
     """model steps to look ahead"""
 
 
+@dataclass(frozen=True)
+class Published:
+    """What all published studies take."""
+
+    train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    name: str | None = None
+    """of the study's folders; the study's own name when not given"""
+    output_dir: Path | None = None
+    """where the runs lie; run again, the study takes those that are there and goes on. runs/studies/NAME when not given"""
+    results_dir: Path = Path("results/studies")
+    """runs.jsonl, summary.json and report.html go to NAME in this folder"""
+    seeds: int = 3
+    """trainings of each setting; their seeds count from --seed"""
+    runs: int | None = None
+    """do at most so many runs now; the same command goes on with the others"""
+    ray: str | None = None
+    """run on Ray: local (workers on this machine), auto (the cluster that runs here), or a cluster's address; needs the extra"""
+    workers: int | None = None
+    """runs at a time with --ray local; one for each core when not given"""
+    gpu_fraction: float = 0.0
+    """share of a GPU for each run, with --ray"""
+    threads: int | None = None
+    """of each run in this process; runs on Ray have one"""
+
+    def __post_init__(self) -> None:
+        if len(self.train.dataset.path) != 1:
+            raise JepaflowError("A study needs one store: --dataset.path X.h5 (made by jepaflow convert).")
+        if self.seeds < 1 or (self.runs is not None and self.runs < 1):
+            raise JepaflowError("--seeds and --runs must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Density(Published):
+    """How good is a model of 5 … all episodes, and how many more are worth recording?"""
+
+    sizes: tuple[int, ...] = ()
+    """numbers of training episodes; five from 5 to all, evenly spaced in the logarithm, when not given"""
+    budget: str | None = None
+    """30m, 2h: choose sizes and steps so that the study takes no longer (--steps and --sizes are then left out)"""
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Write a page and its figures for every study that has results, and an index of them."""
+
+    results_dir: Path = Path("results/studies")
+    """where the studies' results are"""
+    output_dir: Path = Path("docs/studies")
+    """where the pages go"""
+
+
 Args = (
-    Annotated[Tension, tyro.conf.subcommand("tension", prefix_name=False)]
+    Annotated[Density, tyro.conf.subcommand("density", prefix_name=False)]
+    | Annotated[Tension, tyro.conf.subcommand("tension", prefix_name=False)]
     | Annotated[Horizon, tyro.conf.subcommand("horizon", prefix_name=False)]
+    | Annotated[Publish, tyro.conf.subcommand("publish", prefix_name=False)]
 )
 
 
-def run(args: Tension | Horizon) -> int:
-    """Run the study; 0 when every cell was trained and measured."""
+def run(args: Density | Tension | Horizon | Publish) -> int:
+    """Run the study; 0 when every cell was trained and measured, or as many as --runs asked for."""
+    if isinstance(args, Publish):
+        from jepaflow.studies.pages import publish
+
+        for page in publish(args.results_dir, args.output_dir):
+            console.print(f"Page: {page}")
+        return 0
+    if isinstance(args, Published):
+        return _published(args)
     rows, sentences = _tension(args) if isinstance(args, Tension) else _horizon(args)
     if args.json is not None:
         write_results(args.json, shlex.join(["jepaflow", *sys.argv[1:]]), rows, keep=True)
@@ -112,3 +178,53 @@ def _announced(study: Study, args: Common) -> Study:
 def _title(what: str, args: Common) -> str:
     cell = f"{args.seeds} seed{'s' * (args.seeds != 1)} of {args.frames:,} frames"
     return f"{what} ({args.train.dataset.path[0].stem}, {args.train.preset}, {cell})"
+
+
+def _published(args: Published) -> int:
+    """Run a study, write what it found and say it; with runs left, say how many."""
+    import torch
+
+    from jepaflow.studies.campaign import conduct
+    from jepaflow.studies.cluster import Cluster
+    from jepaflow.studies.runner import embedded
+
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    name = args.name or type(args).__name__.lower()
+    campaign = Campaign(
+        name=name,
+        runs=args.output_dir or Path("runs/studies") / name,
+        results=args.results_dir / name,
+        execute=embedded if args.ray is None else Cluster(args.ray, args.workers, args.gpu_fraction),
+        most=args.runs,
+        command=shlex.join(["jepaflow", *_typed(args)]),
+    )
+    outcome = conduct(campaign, _design(args, campaign))
+    if outcome is None:
+        return 0
+    for sentence in outcome.answers:
+        console.print(sentence, markup=False)
+    console.print(f"Report: {campaign.results / 'report.html'}")
+    return 0
+
+
+def _typed(args: Published) -> list[str]:
+    """The words of the command that matter to its results: not how many runs at a time, or where."""
+    words, kept = iter(sys.argv[1:]), []
+    for word in words:
+        flag, glued, _ = word.partition("=")
+        if flag in ("--runs", "--ray", "--workers", "--gpu-fraction", "--threads"):
+            if not glued:
+                next(words, None)
+            continue
+        kept.append(word)
+    return kept
+
+
+def _design(args: Published, campaign: Campaign) -> Design:
+    """The study's cells and how they become an outcome."""
+    from jepaflow.studies import designs
+
+    if isinstance(args, Density):
+        return designs.density(args.train, args.seeds, args.sizes, args.budget, campaign.runs)
+    raise AssertionError(args)

@@ -27,6 +27,8 @@ class Cell:
     config: TrainConfig
     fresh: tuple[Path, tuple[int, ...]] | None = None
     """a store and episodes of it that neither the training nor its own held-out episodes come from, where a measure asks"""
+    fitted_on: tuple[int, ...] | None = None
+    """episodes that probes are fitted on; those of the training when not given"""
     start: Cell | None = None
     """a cell of the same study whose weights this one begins from; it is trained first"""
 

@@ -31,14 +31,20 @@ class Evidence:
     Args:
         run: the trained run.
         fresh: a store and episodes of it that the run has never seen, for the measures that ask for them.
+        fitted_on: episodes that probes are fitted on; those that it was trained on when not given.
 
     Raises:
         JepaflowError: when no episode was held out, or the store has no actions.
     """
 
-    def __init__(self, run: Run, fresh: tuple[Path, tuple[int, ...]] | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        fresh: tuple[Path, tuple[int, ...]] | None = None,
+        fitted_on: tuple[int, ...] | None = None,
+    ) -> None:
         self.run, self.model = run, run.model
-        self._fresh = fresh
+        self._fresh, self._fitted_on = fresh, fitted_on
         self._chosen = held_out(run)
         self.store = self._chosen.store
         require_actions(self.store, str(self.store.path))
@@ -50,8 +56,13 @@ class Evidence:
 
     @cached_property
     def fitted_on(self) -> list[Trajectory]:
-        """Latents of some training episodes."""
-        return self._encode(choose_episodes(self.run.train_episodes, PROBE_EPISODES, 0))
+        """Latents of the episodes that probes are fitted on."""
+        episodes = self.run.train_episodes if self._fitted_on is None else self._fitted_on
+        return self._encode(choose_episodes(episodes, PROBE_EPISODES, 0))
+
+    def trained(self, most: int) -> list[Trajectory]:
+        """Latents of at most so many episodes that the run was trained on."""
+        return self._encode(choose_episodes(self.run.train_episodes, most, 0))
 
     @cached_property
     def fresh(self) -> list[Trajectory] | None:

@@ -18,8 +18,8 @@ import numpy as np
 from jepaflow.data.store import Store
 from jepaflow.training.config import TrainConfig
 
-BOOK_KEEPING = ("save_every", "log_every", "val_every", "val_batches", "keep", "device", "compile", "init")
-"""Entries of a configuration that do not change what is learnt; what ``init`` holds is marked by the run it came from."""
+BOOK_KEEPING = ("save_every", "log_every", "val_every", "val_batches", "keep", "device", "compile")
+"""Entries of a configuration that do not change what is learnt."""
 SAMPLED_FRAMES = 64
 """Frames whose bytes enter the mark of a store."""
 LEARNING = ("data", "worldmodel", "training")

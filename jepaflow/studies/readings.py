@@ -33,6 +33,11 @@ class Ratio:
         values: ndarray = _one_minus(self)(np.ones((1, len(self.episodes))))[0]
         return values
 
+    def weighted(self, weights: Float[ndarray, "R E"]) -> Float[ndarray, "R N"]:
+        """The values when each episode counts so often, for many resamples at once."""
+        values: ndarray = _one_minus(self)(weights)
+        return values
+
     def as_json(self) -> dict[str, Any]:
         """JSON-ready, to nine significant digits: collapsed latents have tiny errors, whose ratio counts all the same."""
         sums = {name: _significant(getattr(self, name)) for name in ("error", "reference", "count")}

@@ -82,7 +82,7 @@ class Job:
         missing = [one for one in self.measures if self._missing(record, one, cell)]
         if missing:
             record["minutes"] = self._trained(cell, own, record.get("minutes"))
-            evidence = Evidence(load_run(own, cell.config.device), cell.fresh)
+            evidence = Evidence(load_run(own, cell.config.device), cell.fresh, cell.fitted_on)
             for one in missing:
                 told = {"settings": self._settings(one, cell), "code": self.measuring}
                 record["measures"][one.name] = {**told, "readings": one(evidence).as_json()}
@@ -98,7 +98,8 @@ class Job:
     def _settings(self, measure: Measure, cell: Cell) -> dict[str, Any]:
         """What a measure's figures of this cell depend on, but for its training and the code."""
         judged = {} if cell.fresh is None else {"fresh": [self.stores[cell.fresh[0]], list(cell.fresh[1])]}
-        return {**measure.settings, **judged}
+        probed = {} if cell.fitted_on is None else {"fitted_on": list(cell.fitted_on)}
+        return {**measure.settings, **judged, **probed}
 
     def _missing(self, record: dict[str, Any], measure: Measure, cell: Cell) -> bool:
         own = record["measures"].get(measure.name)

@@ -1,0 +1,75 @@
+"""The published studies by name: from what a user asks for to cells, measures and a way to tell what they come to."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from jepaflow.common.console import console
+from jepaflow.common.errors import JepaflowError
+from jepaflow.common.files import read_json, write_json
+from jepaflow.data.split import split_episodes
+from jepaflow.data.store import Store
+from jepaflow.studies import density_plan
+from jepaflow.studies.campaign import Design
+from jepaflow.studies.cells import Result
+from jepaflow.studies.density import density_study, gather, measures_of
+from jepaflow.studies.density_page import density_outcome
+from jepaflow.studies.density_plan import Plan
+from jepaflow.studies.marks import store_mark
+from jepaflow.studies.outcome import Outcome
+from jepaflow.training.config import TrainConfig
+
+SIZES = 5
+
+
+def held_out_count(config: TrainConfig) -> int:
+    """Episodes of the first store that judge."""
+    store, dataset = Store(config.dataset.path[0]), config.dataset
+    return len(split_episodes(store.num_episodes, dataset.val_fraction, dataset.split_seed).val)
+
+
+def density(config: TrainConfig, seeds: int, sizes: Sequence[int], budget: str | None, runs: Path) -> Design:
+    """How many episodes?
+
+    Args:
+        config: of the training; its steps are those of every size, unless there is a budget.
+        seeds: trainings of each setting.
+        sizes: numbers of training episodes; empty: five from 5 to all.
+        budget: a duration; sizes and steps are chosen for it, once: the choice is kept beside the runs.
+        runs: folder of the runs.
+
+    Raises:
+        JepaflowError: when there are too few episodes, or too little time.
+    """
+    windows = density_plan.training_episodes(config)
+    if budget is None:
+        chosen = tuple(sorted(set(sizes))) or density_plan.choose_sizes(windows, SIZES, config.batch_size)
+        if chosen[-1] > len(windows):
+            raise JepaflowError(f"--sizes asks for {chosen[-1]} training episodes; there are {len(windows)}.")
+        plan = Plan(chosen, config.steps, seeds)
+    elif sizes or config.steps != TrainConfig().steps:
+        raise JepaflowError("--budget chooses sizes and steps. Leave --sizes and --steps out, or --budget.")
+    else:
+        plan = _budgeted(config, windows, seeds, density_plan.parse_minutes(budget), runs / "plan.json")
+    store = Store(config.dataset.path[0])
+
+    def tell(results: Sequence[Result]) -> Outcome:
+        found = gather(results, plan)
+        return density_outcome(found, config, store.path.stem, config.block / store.fps, held_out_count(config))
+
+    return Design(density_study(config, plan, windows), tell)
+
+
+def _budgeted(config: TrainConfig, windows: tuple[int, ...], seeds: int, budget: float, path: Path) -> Plan:
+    """The plan for a budget: the one that is kept for just this question, or a new one, after a calibration."""
+    asked = [store_mark(config.dataset.path[0]), repr(replace(config, device="auto")), seeds, budget]
+    if path.is_file() and (kept := read_json(path))["asked"] == asked:
+        return Plan(tuple(kept["plan"]["sizes"]), kept["plan"]["steps"], kept["plan"]["seeds"])
+    pace = density_plan.measure_pace(config, measures_of(config))
+    plan = density_plan.fit_plan(windows, config.batch_size, pace, budget, seeds)
+    minutes = density_plan.seconds_of(plan, windows, pace) / 60
+    console.print(
+        f"{len(plan.sizes)} sizes ({', '.join(map(str, plan.sizes))}), {seeds} seeds, {plan.steps} steps: about {minutes:.0f} min."
+    )
+    write_json(path, {"asked": asked, "plan": asdict(plan)})
+    return plan
