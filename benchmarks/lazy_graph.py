@@ -86,7 +86,9 @@ def maze(args: Args, seed: int) -> tuple[LazyGraph, dict[str, int]]:
     z, reach, config = latents.z[torch.from_numpy(rows)], Reachability(heads.distance), BuildConfig()
 
     def ask(pairs: ndarray) -> tuple[ndarray, ndarray]:
-        edges = priced(reach, z, z, pairs, config)
+        some, place = np.unique(pairs, return_inverse=True)  # the head's first layer would be applied to all of z
+        asked = z[torch.from_numpy(some)]
+        edges = priced(reach, asked, asked, place.reshape(pairs.shape), config)
         steps = edges.cost + config.eta * np.log(edges.p)
         return (edges.p > config.tau) & (steps >= config.least_steps), edges.cost
 
