@@ -13,7 +13,17 @@ from itertools import takewhile
 from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.language.clause import Thing
 from jepaflow.subgoals.language.grammar import SYNONYMS
-from jepaflow.subgoals.language.lexicon import BUNCHES, COLOURS, DETERMINERS, KINDS, PREPOSITIONS, SIZES, singular
+from jepaflow.subgoals.language.lexicon import (
+    BUNCHES,
+    COLOUR,
+    COLOURS,
+    DETERMINERS,
+    KINDS,
+    POLITE,
+    PREPOSITIONS,
+    SIZES,
+    singular,
+)
 
 PRONOUNS = ("it", "that", "this")
 ONES = ("one", "ones")
@@ -29,6 +39,9 @@ PLACELESS = (*SYNONYMS["reach"]["train"], *SYNONYMS["lift"]["train"], "reach for
 """verbs that have none"""
 BOUND = ("its", "their", "own", "like", "match", "colour", "color")
 """words that tie several things to places of their own: such a piece is one request"""
+
+EMPTY = rf"^also | (?:too|also|as well)$|^(?:{POLITE} )+(?=(?:the|{COLOUR}) )"
+"""words that add nothing to a piece that leaves something out"""
 
 
 class Refused(JepaflowError):
@@ -69,18 +82,19 @@ def has_thing(text: str) -> bool:
     return any(word in BEGINS or singular(word) in KINDS for word in text.split())
 
 
-def complete(pieces: Sequence[str], things: Sequence[Thing]) -> list[list[str]]:
+def complete(pieces: Sequence[str], things: Sequence[Thing], before: str = "") -> list[list[str]]:
     """Complete every piece to a request of its own; several where it speaks of several things.
 
     Args:
         pieces: in the order of the sentence.
         things: what is on the desk.
+        before: the last part of what was said earlier, complete.
 
     Raises:
         Refused: something is missing that no neighbour has.
     """
-    said = [_read(re.sub(r"^also | (?:too|also|as well)$", "", piece)) for piece in pieces]
-    last: _Said | None = None
+    said = [_read(re.sub(EMPTY, "", piece)) for piece in pieces]
+    last = _heard(_read(before)) if before else None
     done = []
     for k, piece in enumerate(said):
         behind = _behind(said[k + 1 :])

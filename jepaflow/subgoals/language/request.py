@@ -70,16 +70,20 @@ class Refusal:
         return self.why
 
 
-def parse(sentence: str, ground: Ground | None = None, things: Sequence[Thing] = ()) -> Request | Refusal:
+def parse(
+    sentence: str, ground: Ground | None = None, things: Sequence[Thing] = (), before: Request | None = None
+) -> Request | Refusal:
     """Read a sentence.
 
     Args:
         sentence: what was said.
         ground: meaning of an atomic part, learned; plain wordings are read by rule where it has none.
         things: what is on the desk, for "both cubes" and "every cube".
+        before: what was asked for before, for "now the blue one".
     """
+    said = str(before.must[-1]) if before is not None and before.must else ""
     try:
-        parts = split(sentence, things)
+        parts = split(sentence, things, said)
         deeds = [(part, _meaning(part.text, ground)) for part in parts if not part.avoid]
         avoid = tuple(dict.fromkeys(_avoided(part.text, ground) for part in parts if part.avoid))
         must, order = _in_order(deeds)

@@ -48,12 +48,13 @@ class Part:
     """parts of a lower stage come first; those of one stage in any order"""
 
 
-def split(sentence: str, things: Sequence[Thing] = ()) -> list[Part]:
+def split(sentence: str, things: Sequence[Thing] = (), before: str = "") -> list[Part]:
     """Cut a sentence into atomic parts.
 
     Args:
         sentence: what was said.
         things: what is on the desk, for "both cubes" and "every cube".
+        before: the last part of the sentence before, complete, for "now the blue one".
 
     Raises:
         Refused: what was not understood, in its words.
@@ -66,7 +67,7 @@ def split(sentence: str, things: Sequence[Thing] = ()) -> list[Part]:
     text, never = avoided(text, things)
     parts = [Part(name, True) for name in never]
     if text:
-        parts += _ordered(_fronted(text), things)
+        parts += _ordered(_fronted(text), things, before)
     for part in parts:
         _require_no_logic(part.text)
     return parts
@@ -94,7 +95,7 @@ def _fronted(text: str) -> str:
     return re.sub(r"^(?:first|then|next|after that)(?: ,)? ", "", text)
 
 
-def _ordered(text: str, things: Sequence[Thing]) -> list[Part]:
+def _ordered(text: str, things: Sequence[Thing], before: str) -> list[Part]:
     """Cut at the links, complete each piece, and number the stages."""
     pieces, links = _pieces(text)
     pieces, links = _merged(pieces, links)
@@ -113,7 +114,7 @@ def _ordered(text: str, things: Sequence[Thing]) -> list[Part]:
             fronted = fronted or pieces[k].follows == "order"
         else:
             stages[here].append(k)
-    completed = complete([piece.text for piece in pieces], things)
+    completed = complete([piece.text for piece in pieces], things, before)
     stage_of = {k: stage for stage, members in enumerate(stages) for k in members}
     avoid = [False, *(link == "not" for link in links)]
     return [Part(said, avoid[k], 0 if avoid[k] else stage_of[k]) for k, texts in enumerate(completed) for said in texts]

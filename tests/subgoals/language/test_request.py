@@ -273,6 +273,18 @@ def test_a_request_says_itself_and_knows_what_is_missing() -> None:
     assert found.automaton.accepting == len(found.automaton.states) - 1
 
 
+def test_a_sentence_may_go_on_from_the_one_before() -> None:
+    earlier, both = asked(RED_IN), Clause("put", BLUE, BLUE_BIN)
+    assert parse("now the blue one", before=earlier) == asked(both)
+    assert parse("Then the blue one in the white bin.", before=earlier) == asked(BLUE_IN)
+    assert parse("the green cube in the white one, then lift it", before=earlier) == asked(
+        GREEN_IN, Clause("lift", GREEN), order=TURN
+    )
+    assert parse("lift it", before=earlier) == asked(LIFT)
+    for nothing in (None, asked(avoid=(WALL,))):
+        assert isinstance(parse("now the blue one", before=nothing), Refusal)
+
+
 def test_what_is_said_twice_is_done_once_unless_undone() -> None:
     moved = Clause("put", RED, WHITE_BIN)
     back = parse("put the red cube in the blue bin, then in the white bin")
