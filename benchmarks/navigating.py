@@ -21,6 +21,8 @@ from jepaflow.planning.controller import Controller
 from jepaflow.planning.cost import CostConfig
 from jepaflow.planning.goal import Goal
 from jepaflow.planning.space import ActionSpace
+from jepaflow.sims.disc import penetration
+from jepaflow.sims.disc_env import STATE_TOLERANCE
 from jepaflow.sims.maze import MazeEnv
 from jepaflow.sims.registry import World, WorldEntry
 from jepaflow.subgoals.attach import attach
@@ -84,9 +86,14 @@ class Setup:
 
 
 def middle_door(world: MazeEnv, start: np.ndarray, places: np.ndarray, goal: np.ndarray) -> int:
-    """Return the middle door of a route, not the first; -1 where it has fewer than two."""
-    doors = world.config.doors_on(np.concatenate([start[None], places, goal[None]]))
-    return doors[max(1, len(doors) // 2)] if len(doors) > 1 else -1
+    """Return the middle door of a route, not the first; -1 where it has fewer than two, or start or goal lies in it."""
+    maze = world.config
+    doors = maze.doors_on(np.concatenate([start[None], places, goal[None]]))
+    if len(doors) < 2:
+        return -1
+    door = doors[max(1, len(doors) // 2)]
+    ends = ((float(x), float(y)) for x, y in (start, goal))
+    return -1 if any(penetration(maze, end, (maze.leaf(door),)) > STATE_TOLERANCE for end in ends) else door
 
 
 def set_up(path: Path, env: str, search: bool = False) -> Setup:

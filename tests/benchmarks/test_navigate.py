@@ -57,6 +57,9 @@ def test_the_middle_door_is_never_the_first() -> None:
     assert middle_door(world, one[0], one[1:1], one[-1]) == -1
     assert middle_door(world, two[0], two[1:-1], two[-1]) == doors.index((1, 2))
     assert middle_door(world, three[0], three[1:-1], three[-1]) == doors.index((2, 3))
+    leaf = world.config.leaf(doors.index((1, 2)))
+    within = np.array([(leaf[0] + leaf[2]) / 2, (leaf[1] + leaf[3]) / 2])
+    assert middle_door(world, two[0], two[1:-1], within + 2.0) == -1
 
 
 def test_the_door_is_shut_when_it_is_time() -> None:
