@@ -13,6 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from jepaflow.subgoals.build import BuildConfig, Edges, cheapest, priced
+from jepaflow.subgoals.chains import joined
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.reachability import Reachability
 
@@ -48,6 +49,8 @@ def attach(
     """
     config = config or BuildConfig()
     n = graph.nodes
+    if config.like > 0:
+        return Attached(joined(graph, marks, start, goal, config), n, n + 1)
     out = _best(priced(reach, start[None], marks, np.stack([np.zeros(n, np.int64), np.arange(n)], 1), config), config)
     into = _best(priced(reach, marks, goal[None], np.stack([np.arange(n), np.zeros(n, np.int64)], 1), config), config)
     straight = priced(reach, start[None], goal[None], np.zeros((1, 2), np.int64), config)
@@ -57,8 +60,8 @@ def attach(
     cost = np.concatenate([graph.cost, out.cost, into.cost, straight.cost])
     weight = np.concatenate([np.exp(graph.log_ref), out.p, _share(graph, into.source), straight.p])
     features = np.concatenate([graph.features, start[None].numpy(), goal[None].numpy()])
-    joined = Graph.from_edges(source, target, cost, features, weight)
-    return Attached(joined, n, n + 1)
+    whole = Graph.from_edges(source, target, cost, features, weight)
+    return Attached(whole, n, n + 1)
 
 
 def _best(edges: Edges, config: BuildConfig) -> Edges:

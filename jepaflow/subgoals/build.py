@@ -57,14 +57,23 @@ class BuildConfig:
     """least P(within h) of such a transition"""
     reference: Literal["uniform", "data"] = "data"
     """the reference walk: uniform over neighbours, or as frequent as in the data (plus one)"""
+    like: float = 0.0
+    """above 0: no reachability, but episodes as chains, joined where latents differ by less than this (`chains`)"""
+    unlike: float = 30.0
+    """model steps that a difference of 1 costs there"""
 
     def __post_init__(self) -> None:
         if min(self.within, self.neighbours, self.candidates) < 1 or self.data_count < 0:
             raise JepaflowError(
                 "The graph's within, neighbours and candidates must be at least 1, data_count not negative."
             )
-        if not (0 < self.tau < 1 and 0 <= self.data_tau < 1) or self.eta < 0 or self.least_steps < 0:
-            raise JepaflowError("The graph's tau must lie between 0 and 1, eta and least_steps must not be negative.")
+        if (
+            not (0 < self.tau < 1 and 0 <= self.data_tau < 1)
+            or min(self.eta, self.least_steps, self.like, self.unlike) < 0
+        ):
+            raise JepaflowError(
+                "The graph's tau must lie between 0 and 1; eta, least_steps, like and unlike must not be negative."
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json, write_json
 from jepaflow.subgoals.aside import set_aside
 from jepaflow.subgoals.build import BuildConfig, build_graph
+from jepaflow.subgoals.chains import chain_graph
 from jepaflow.subgoals.flow_models import FlowConfig, NeuralFlow, load_flow, save_flow
 from jepaflow.subgoals.gflownet import GFlowNetConfig, train
 from jepaflow.subgoals.graph import Graph
@@ -120,7 +121,10 @@ def fit_subgoals(run: Run, config: SubgoalsConfig, dataset: tuple[Path, ...] = (
     if old_graph:
         graph, report = Graph.load(folder / "graph.safetensors"), have["report"]
     else:
-        graph, shape = build_graph(landmarks, reach, train_latents, block, config.build)
+        if config.build.like > 0:
+            graph, shape = chain_graph(landmarks, block, config.build)
+        else:
+            graph, shape = build_graph(landmarks, reach, train_latents, block, config.build)
         report = shape | judged(set_aside(run.path, train_latents), reach, config.build.within, block)
     flow = _fit_flow(graph, config, folder / "flow.partial", wanted["flow"])
     write_json(folder / "subgoals.json", {})  # while files of two fits lie side by side, nothing is fitted

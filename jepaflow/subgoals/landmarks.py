@@ -40,11 +40,13 @@ class LandmarkConfig:
     """rows drawn to choose among; at least eight per landmark are drawn where there are as many"""
     rounds: int = 4
     """of k-medoids"""
+    every: int = 0
+    """above 0: no choice, but every so many control steps of episodes and their last, of as many episodes as `count` allows"""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.candidates < 1 or self.rounds < 0 or self.seed < 0:
-            raise JepaflowError("Landmarks and candidates must be at least 1, rounds and seed not negative.")
+        if self.count < 1 or self.candidates < 1 or min(self.rounds, self.every, self.seed) < 0:
+            raise JepaflowError("Landmarks and candidates must be at least 1; rounds, every and seed not negative.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +115,11 @@ def choose_landmarks(
     """
     config = config or LandmarkConfig()
     rows = np.arange(len(latents.corpus)) if allowed is None else np.flatnonzero(allowed)
-    if len(rows) < config.count:
+    if len(rows) < config.count and not config.every:
         raise JepaflowError(f"{len(rows)} frames cannot give {config.count} landmarks. Ask for fewer, or record more.")
     rng = np.random.default_rng(config.seed)
+    if config.every:
+        return _landmarks(latents, _along(latents, config, rows, rng))
     size = min(len(rows), max(config.candidates, 8 * config.count))
     rows = np.sort(rng.choice(rows, size, replace=False))
     z = latents.z[torch.from_numpy(rows)]
@@ -123,6 +127,21 @@ def choose_landmarks(
     if config.method == "medoids":
         chosen = medoids(z, chosen, config.rounds)
     return _landmarks(latents, rows[chosen.numpy()])
+
+
+def _along(
+    latents: Latents, config: LandmarkConfig, allowed: Int[ndarray, " n"], rng: np.random.Generator
+) -> Int[ndarray, " N"]:
+    """Return rows along episodes, drawn until the next one would not fit."""
+    corpus, found, left = latents.corpus, [np.zeros(0, np.int64)], config.count
+    for episode in rng.permutation(len(corpus.first)):
+        first, length = int(corpus.first[episode]), int(corpus.length[episode])
+        rows = first + np.unique(np.append(np.arange(0, length, config.every), length - 1))
+        rows = rows[np.isin(rows, allowed)]
+        if len(rows) <= left:
+            found.append(rows)
+            left -= len(rows)
+    return np.concatenate(found)
 
 
 def _landmarks(latents: Latents, rows: Int[ndarray, " N"]) -> Landmarks:

@@ -320,7 +320,7 @@ class Sort(Task):
     name = "sort"
     layout = Layout(cubes=4, bins=2)
     steps = 760
-    sentences = (
+    sentences: tuple[str, ...] = (
         "Sort the cubes into the bins of their colour.",
         "Put every {cube} cube in the {cube} bin and every {other} cube in the {other} bin.",
         "Tidy up: {cube} cubes into the {cube} bin, {other} cubes into the {other} one.",
