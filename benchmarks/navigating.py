@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,10 @@ from jepaflow.training.heads import Heads, load_heads
 from jepaflow.training.latents import Latents, cached_latents
 
 
+PATIENCE = 8
+"""blocks without an advance after which an arm's way has failed: a grasp takes six"""
+
+
 @dataclass(eq=False)
 class Setup:
     """What all policies share."""
@@ -54,6 +58,11 @@ class Setup:
     """of a maze's landmarks, px (N, 2); elsewhere (N, 0)"""
     surprising: float
     space: ActionSpace
+
+    @property
+    def patient(self) -> bool:
+        """Whether actions are targets: a block that changes little may be a grasp, and no sign of failure."""
+        return self.space.change is not None
 
     @property
     def block(self) -> int:
@@ -152,12 +161,12 @@ class FlatPolicy:
     Args:
         setup: shared.
         seed: of random blocks.
-        loose: a random block after one that changed nothing.
+        loose: a random block after one that changed nothing; never with an arm's targets, where standing still may be grasping.
         frames: latents (E, S, D), the last is the goal; None: the goal alone.
     """
 
     def __init__(self, setup: Setup, seed: int, loose: bool = True, frames: Tensor | None = None) -> None:
-        self.setup, self.seed, self.wants_loose, self.frames = setup, seed, loose, frames
+        self.setup, self.seed, self.wants_loose, self.frames = setup, seed, loose and not setup.patient, frames
         self.policy = setup.show()
 
     def begin(self, worlds: Sequence[World], goals: np.ndarray) -> None:
@@ -222,6 +231,8 @@ class NavigatingPolicy(FlatPolicy):
         can = imagine and not head.config.needs_start
         self.foresight = Foresight(setup.run.model, head, known.reach, space.low, space.high) if can else None
         config = NavigatorConfig(replan=replan, seed=seed, build=known.config.build)
+        if setup.patient:
+            config = replace(config, patience=PATIENCE, stalls=10**6)
         self.navigator = Navigator(
             known.graph, known.landmarks.z, makers[planner], known.reach, config, self.foresight, setup.surprising
         )
