@@ -60,7 +60,6 @@ PATTERNS: dict[tuple[Verb, Split], Patterns] = {
             "what goes {into} the {place} is the {object}",
             "the {place} must contain the {object}",
             "the {place} wants the {object}",
-            "only the {object} should be {within} the {place}",
             "we need the {object} {within} the {place}",
             "for the {object} there is the {place}",
             "it is time for the {object} to go {into} the {place}",
