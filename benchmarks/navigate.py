@@ -14,7 +14,7 @@ Several runs are training seeds of one setting: values are means over them, inte
 each row has the suffix ``/seeds``.
 
 Rows: ``far/<world>/<who>@<distance>``, ``far/<protocol>/<who>`` where the world's task is the judge, or
-``blocked/<world>/<who>``, each also ``_executed`` and, in a maze, ``_wasted``; with `--search`, ``<who>_cem``. Needs
+``blocked/<world>/<who>``, each also ``_executed`` and, in a maze, ``_wasted``; with `--search`, ``<who>_search``. Needs
 `jepaflow subgoals fit RUN` (a maze: ``--avoid-from 4``).
 """
 
@@ -229,7 +229,7 @@ class Ground:
 
     def name(self, who: str) -> str:
         """Return the row's name."""
-        who += ("_cem" if self.args.search else "") + self.args.label
+        who += ("_search" if self.args.search else "") + self.args.label
         trials = self.trials
         if self.args.blocked:
             return f"blocked/{trials.env}/{who}"

@@ -38,7 +38,6 @@ from jepaflow.training.checkpoint import Run, load_run
 from jepaflow.training.heads import Heads, load_heads
 from jepaflow.training.latents import Latents, cached_latents
 
-
 PATIENCE = 8
 """blocks without an advance after which an arm's way has failed: a grasp takes six"""
 
