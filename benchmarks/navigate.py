@@ -168,7 +168,9 @@ def rows_of(
         else:
             low, high = crossed(each)
             tail, seeds = "/seeds", runs
-            note += f"; runs{suffix}: " + ", ".join(f"{value:.3g}" for value in each.mean(1)) if not suffix else ""
+            note += (
+                "; success of each run: " + ", ".join(f"{value:.3g}" for value in each.mean(1)) if not suffix else ""
+            )
         beside = (floors, ceilings) if not suffix else ({}, {})
         unit = "steps" if suffix else "fraction"
         rows.append(Row(name + suffix + tail, float(each.mean()), low, high, n, seeds, unit, *beside, note))
