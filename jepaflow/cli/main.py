@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "plan with a trained model in closed loop, beside the floors",
     "practise": "record what a trained model's planner does, to train the next one on",
     "subgoals": "landmarks of a run and ways between them: fit, verify, plan, show",
+    "language": "what sentences mean to a run, and which frames satisfy them: fit, verify",
     "study": "whole experiments, trained and measured many times: tension, horizon",
     "benchmark": "measure speed against plain references, and weight: plan, train, load, convert, weight",
 }

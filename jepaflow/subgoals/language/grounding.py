@@ -1,0 +1,329 @@
+"""Grounding: what a sentence means, and which frames satisfy it; fitted once for a run and kept in ``RUN/language/``.
+
+Three files, each whole or absent: ``reader.safetensors`` (`reading`), ``seer.safetensors`` (`seeing`) and ``language.json`` (settings,
+things and figures, written last).
+
+The seer learns from what a LeRobot dataset has: task sentences, start frames, final frames. It is assumed that a sentence
+was done by the end of its episode. Where the dataset's folder lies beside the store and has an integer column
+``behaviour``, only episodes labelled expert or failures are taken, all of them otherwise. Episodes whose
+sentence holds a held-out pair are left out as if nobody had labelled them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from numpy import ndarray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.common.files import atomic_path, read_json, write_json
+from jepaflow.data.lerobot import LeRobotDataset
+from jepaflow.data.store import Store
+from jepaflow.subgoals.landmarks import Landmarks
+from jepaflow.subgoals.language.clause import Clause, Thing
+from jepaflow.subgoals.language.encoders import make_encoder
+from jepaflow.subgoals.language.paraphrase import held_in
+from jepaflow.subgoals.language.reading import Ground, Reader, ReaderConfig, train_reader
+from jepaflow.subgoals.language.request import Request, parse
+from jepaflow.subgoals.language.seeing import Seer, fit_codebook
+from jepaflow.training.checkpoint import Run
+from jepaflow.training.corpus import open_corpora
+from jepaflow.training.fitting import FitConfig, fit
+
+FINAL = 6
+"""last frames of an episode that count as final, one control step apart"""
+EARLY = 0.25
+"""share of an episode in which nothing is done yet"""
+EARLIES = 4
+"""frames drawn from it, the start among them"""
+DONE = ("expert", "failures")
+"""behaviours whose sentence is done"""
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """How language is fitted; the defaults take about two minutes on one core."""
+
+    encoder: str = "auto"
+    """auto, minilm or hashed"""
+    reader: ReaderConfig = field(default_factory=ReaderConfig)
+    steps: int = 350
+    """of the seer"""
+    batch: int = 32
+    """episodes"""
+    lr: float = 1e-2
+    aside: float = 0.15
+    """share of the episodes that probabilities are calibrated on"""
+    hold_out: bool = True
+    """leave the held-out pairs' episodes out; no for a robot that shall work"""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch) < 1 or not 0 < self.aside < 1 or self.lr <= 0 or self.seed < 0:
+            raise JepaflowError(
+                "steps and batch must be at least 1, aside between 0 and 1, lr positive, seed not negative."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Episodes with a sentence that puts things in places."""
+
+    store: Int[ndarray, " e"]
+    episode: Int[ndarray, " e"]
+    """in its store"""
+    length: Int[ndarray, " e"]
+    clauses: tuple[tuple[Clause, ...], ...]
+    done: Bool[ndarray, " e"]
+    """whether the sentence was done, as far as the dataset says"""
+
+    def take(self, keep: ndarray) -> "Labelled":
+        """Return some of them."""
+        rows = np.arange(len(self.store))[keep]
+        clauses = tuple(self.clauses[row] for row in rows)
+        return Labelled(self.store[rows], self.episode[rows], self.length[rows], clauses, self.done[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Language:
+    """What a run knows of language."""
+
+    ground: Ground
+    seer: Seer
+    cameras: tuple[str, ...]
+    report: dict[str, Any]
+
+
+def folder_of(run: Path) -> Path:
+    """Return where a run's language is kept."""
+    return run / "language"
+
+
+def labelled(stores: Sequence[Store], where: Int[ndarray, "e 2"]) -> Labelled:
+    """Read the sentences of episodes; those that put nothing anywhere are left out.
+
+    Args:
+        stores: the run's.
+        where: store and episode of each.
+    """
+    rows: list[tuple[int, int, int, tuple[Clause, ...], bool]] = []
+    done = [_done(store) for store in stores]
+    for number, episode in where.tolist():
+        store = stores[number]
+        if not store.tasks or "task_index" not in store.columns:
+            continue
+        first = store.ep_offset[episode : episode + 1]
+        read = parse(store.tasks[int(np.ravel(store.read("task_index", first))[0])])
+        if not isinstance(read, Request) or read.avoid or not read.must or any(c.place is None for c in read.must):
+            continue
+        rows.append((number, episode, int(store.ep_len[episode]), read.must, bool(done[number][episode])))
+    numbers = np.array([row[:3] for row in rows], np.int64).reshape(-1, 3)
+    was_done = np.array([row[4] for row in rows], bool)
+    return Labelled(numbers[:, 0], numbers[:, 1], numbers[:, 2], tuple(row[3] for row in rows), was_done)
+
+
+def _done(store: Store) -> Bool[ndarray, " E"]:
+    """Whether each episode did its sentence: by the column ``behaviour`` of the folder beside the store, else yes."""
+    everything, folder = np.ones(store.num_episodes, bool), store.path.with_suffix("")
+    if not (folder / "meta" / "info.json").is_file():
+        return everything
+    labels = read_json(folder / "meta" / "info.json").get("features", {}).get("behaviour", {}).get("labels")
+    if not labels:
+        return everything
+    dataset = LeRobotDataset(folder)
+    numbers: dict[int, int] = {}
+    for path in sorted((folder / "data").rglob("*.parquet")):
+        table = dataset.table(path)
+        if "behaviour" in table.column_names:
+            pairs = (table["episode_index"].to_numpy(), table["behaviour"].to_numpy())
+            numbers |= dict(zip(*(column.tolist() for column in pairs), strict=True))
+    said = [numbers.get(store.source_episode(episode)) for episode in range(store.num_episodes)]
+    return np.array([number is None or labels[number] in DONE for number in said])
+
+
+def fit_language(run: Run, config: LanguageConfig | None = None, dataset: tuple[Path, ...] = ()) -> Language:
+    """Train reader and seer, and keep them.
+
+    Args:
+        run: whose training episodes are learned from.
+        config: settings.
+        dataset: where the run's stores lie now; empty = where they lay.
+
+    Raises:
+        JepaflowError: no sentence says what shall lie where.
+    """
+    config = config or LanguageConfig()
+    train, _ = open_corpora(run, dataset)
+    episodes = labelled(train.stores, train.where)
+    cameras = run.model.config.cameras
+    seer, report = train_seer(train.stores, cameras, episodes, config)
+    encoder = make_encoder(config.encoder)
+    ground = train_reader(encoder, config.reader)
+    folder = folder_of(run.path)
+    write_json(folder / "language.json", {})
+    for name, module in (("reader", ground.reader), ("seer", seer)):
+        with atomic_path(folder / f"{name}.safetensors") as temporary:
+            save_file({key: value.contiguous() for key, value in module.state_dict().items()}, temporary)
+    things = {"objects": [list(x) for x in seer.objects], "places": [list(x) for x in seer.places]}
+    about = {"encoder": encoder.name, "cameras": list(cameras), "seer": seer.sizes, **things}
+    write_json(folder / "language.json", {**about, "config": asdict(config), "report": report})
+    return Language(ground, seer, cameras, report)
+
+
+def load_language(run: Run) -> Language:
+    """Read what `fit_language` left.
+
+    Raises:
+        JepaflowError: nothing was fitted, or it is damaged.
+    """
+    folder = folder_of(run.path)
+    path = folder / "language.json"
+    about = read_json(path) if path.is_file() else {}
+    if not about:
+        raise JepaflowError(f"{folder} holds no language. Fit it first: jepaflow language fit {run.path}")
+    try:
+        encoder = make_encoder(about["encoder"])
+        reader = Reader(encoder.dim, about["config"]["reader"]["hidden"])
+        objects, places = ([Thing(*x) for x in about[key]] for key in ("objects", "places"))
+        seer = Seer(objects, places, **about["seer"])
+        reader.load_state_dict(load_file(folder / "reader.safetensors"))
+        seer.load_state_dict(load_file(folder / "seer.safetensors"))
+        cameras, report = tuple(about["cameras"]), dict(about["report"])
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+        raise JepaflowError(
+            f"The language in {folder} is damaged ({error}). Fit it anew: jepaflow language fit {run.path}"
+        ) from error
+    return Language(Ground(reader.eval(), encoder), seer.eval(), cameras, report)
+
+
+def train_seer(
+    stores: Sequence[Store], cameras: tuple[str, ...], episodes: Labelled, config: LanguageConfig
+) -> tuple[Seer, dict[str, Any]]:
+    """Train the seer on labelled training episodes and calibrate it on those set aside; returns it and its figures."""
+    if config.hold_out:
+        episodes = episodes.take(np.array([all(map(held_in, clauses)) for clauses in episodes.clauses], bool))
+    if len(episodes.store) < 4:
+        raise JepaflowError("Fewer than four episodes have a sentence that puts a thing in a place. Record more.")
+    rng = np.random.default_rng([config.seed, 8])
+    torch.manual_seed(config.seed)
+    said = [clause for clauses in episodes.clauses for clause in clauses]
+    objects = sorted({clause.object for clause in said})
+    places = sorted({clause.place for clause in said if clause.place is not None})
+    seer = Seer(objects, places, len(cameras))
+    frames = [_frames(stores, cameras, episodes, row, rng) for row in range(len(episodes.store))]
+    fit_codebook(seer, np.concatenate([each[::3] for each in frames]), config.seed)
+    maps = torch.stack([seer.maps(each) for each in frames])
+    true = torch.stack([truth_of(seer, clauses) for clauses in episodes.clauses])
+    aside = rng.permutation(len(maps)) < max(1, round(config.aside * len(maps)))
+    learn = torch.from_numpy(np.flatnonzero(~aside & episodes.done))
+    if not len(learn):
+        raise JepaflowError("No episode did its task. Record some that did.")
+    mask = torch.tensor(
+        [[float(not config.hold_out or held_in(Clause("put", o, p))) for p in seer.places] for o in seer.objects]
+    )
+    naming = torch.cat([true.amax(2), true.amax(1)], 1)
+    named = torch.from_numpy(np.flatnonzero(~aside))
+
+    def loss(step: int) -> Tensor:
+        draw = np.random.default_rng([config.seed, 9, step])
+        some = learn[torch.from_numpy(draw.integers(0, len(learn), config.batch))]
+        late = torch.from_numpy(EARLIES + draw.integers(0, FINAL, config.batch))
+        early = torch.from_numpy(draw.integers(0, EARLIES, config.batch))
+        start = maps[some, 0]
+        logits = seer(torch.cat([start, start]), torch.cat([maps[some, late], maps[some, early]]))
+        wanted = torch.cat([true[some], torch.zeros_like(true[some])])
+        value = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * mask).mean()
+        other = named[torch.from_numpy(draw.integers(0, len(named), config.batch))]
+        return value + F.binary_cross_entropy_with_logits(seer.naming(maps[other, 0]), naming[other])
+
+    fit(seer, loss, FitConfig(config.steps, config.lr, 0.01), "Train the seer")
+    kept = torch.from_numpy(np.flatnonzero(aside & episodes.done))
+    _calibrate(seer, maps[kept], true[kept], mask > 0)
+    _calibrate_naming(seer, maps[aside, 0], naming[aside])
+    return seer, {"episodes": len(learn), "set_aside": int(aside.sum()), "left_out_pairs": int((mask == 0).sum())}
+
+
+def truth_of(seer: Seer, clauses: Sequence[Clause]) -> Float[Tensor, "O P"]:
+    """Return 1 for the pairs that clauses name."""
+    table = torch.zeros(len(seer.objects), len(seer.places))
+    for clause in clauses:
+        if clause.place is not None and clause.object in seer.objects and clause.place in seer.places:
+            table[seer.objects.index(clause.object), seer.places.index(clause.place)] = 1
+    return table
+
+
+def _frames(
+    stores: Sequence[Store], cameras: tuple[str, ...], episodes: Labelled, row: int, rng: np.random.Generator
+) -> UInt8[ndarray, "n V S S 3"]:
+    """Start, some early frames, the last frames."""
+    store, length = stores[episodes.store[row]], int(episodes.length[row])
+    early = np.append(0, rng.integers(0, max(1, int(EARLY * length)), EARLIES - 1))
+    late = np.maximum(0, length - 1 - np.arange(FINAL))
+    rows = store.ep_offset[episodes.episode[row]] + np.concatenate([early, late])
+    return np.asarray(store.pixels(rows, cameras))
+
+
+@torch.no_grad()
+def _calibrate(
+    seer: Seer, maps: Float[Tensor, "e f V C G G"], true: Float[Tensor, "e O P"], mask: Bool[Tensor, "O P"]
+) -> None:
+    """Platt scaling on the set aside, in place: start and final frames of pairs that were trained on."""
+    if not len(maps):
+        return
+    from sklearn.linear_model import LogisticRegression
+
+    score, label = [], []
+    for frame in range(maps.shape[1]):
+        wanted = true if frame >= EARLIES else torch.zeros_like(true)
+        score.append(seer(maps[:, 0], maps[:, frame])[:, mask].flatten())
+        label.append(wanted[:, mask].flatten())
+    x, y = torch.cat(score).numpy().reshape(-1, 1), torch.cat(label).numpy()
+    if len(np.unique(y)) == 2:
+        found = LogisticRegression(C=10.0).fit(x, y)
+        seer.platt.copy_(torch.tensor([max(1e-3, float(found.coef_[0, 0])), float(found.intercept_[0])]))
+
+
+@torch.no_grad()
+def _calibrate_naming(seer: Seer, start: Float[Tensor, "e V C G G"], naming: Float[Tensor, "e T"]) -> None:
+    """P(named | there) is the mean of what is said where it was named; refuse below what hardly any named thing has."""
+    chance = seer.naming(start).sigmoid()
+    for thing in range(naming.shape[1]):
+        mine = chance[naming[:, thing] > 0, thing]
+        if len(mine):
+            seer.named[thing] = mine.mean().clamp_min(1e-3)
+            seer.absent[thing] = (0.5 * mine.min() / seer.named[thing]).clamp(0.02, 0.5)
+
+
+def satisfied(
+    language: Language, stores: Sequence[Store], landmarks: Landmarks, clauses: Sequence[Clause]
+) -> Float[ndarray, "N m"]:
+    """Return the probability that each landmark's frame satisfies each clause, as `product` takes it.
+
+    Args:
+        language: fitted.
+        stores: the run's, in its order; a landmark's own episode start is its beginning.
+        landmarks: N frames.
+        clauses: m; each puts a thing in a place.
+
+    Raises:
+        JepaflowError: a clause names what no sentence of the dataset named.
+    """
+    chance = np.zeros((len(landmarks), len(language.seer.objects), len(language.seer.places)))
+    for number, store in enumerate(stores):
+        mine = np.flatnonzero(landmarks.store == number)
+        for some in np.array_split(mine, max(1, len(mine) // 256)):
+            first = store.ep_offset[landmarks.episode[some]]
+            starts, back = np.unique(first, return_inverse=True)
+            begin = language.seer.maps(store.pixels(starts, language.cameras)) if len(some) else torch.zeros(0)
+            if len(some):
+                now = language.seer.maps(store.pixels(landmarks.row[some], language.cameras))
+                chance[some] = language.seer.probabilities(begin[torch.from_numpy(back)], now)
+    return np.stack([language.seer.clause(chance, clause) for clause in clauses], 1) if clauses else chance[:, :0, 0]
