@@ -109,7 +109,7 @@ def _verify(args: Verify) -> int:
 def _table(rows: list[Row]) -> Table:
     table = Table(title="Grounding", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("figure", "value (95 %)", "n", "floors"):
-        table.add_column(column, justify="right" if column == "n" else "left", no_wrap=True)
+        table.add_column(column, justify="right" if column == "n" else "left", no_wrap=column != "floors")
     for row in rows:
         floors = ", ".join(f"{name} {value:.2f}" for name, value in row.floors.items())
         table.add_row(row.name, f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]", str(row.n), floors)

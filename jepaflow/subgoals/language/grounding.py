@@ -44,6 +44,8 @@ EARLY = 0.25
 """share of an episode in which nothing is done yet"""
 EARLIES = 4
 """frames drawn from it, the start among them"""
+NAMED_REFUSED = 0.03
+"""of things that a sentence set aside names, the share that the threshold takes for absent"""
 DONE = ("expert", "failures")
 """behaviours whose sentence is done"""
 
@@ -240,11 +242,17 @@ def train_seer(
         start = maps[some, 0]
         logits = seer(torch.cat([start, start]), torch.cat([maps[some, late], maps[some, early]]))
         wanted = torch.cat([true[some], torch.zeros_like(true[some])])
-        value = (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * mask).mean()
-        other = named[torch.from_numpy(draw.integers(0, len(named), config.batch))]
-        return value + F.binary_cross_entropy_with_logits(seer.naming(maps[other, 0]), naming[other])
+        return (F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * mask).mean()
+
+    def naming_loss(step: int) -> Tensor:
+        draw = np.random.default_rng([config.seed, 10, step])
+        some = named[torch.from_numpy(draw.integers(0, len(named), 2 * config.batch))]
+        early = torch.from_numpy(draw.integers(0, EARLIES, len(some)))
+        return F.binary_cross_entropy_with_logits(seer.naming(maps[some, early]), naming[some])
 
     fit(seer, loss, FitConfig(config.steps, config.lr, 0.01), "Train the seer")
+    fit(seer.thing, naming_loss, FitConfig(2 * config.steps, config.lr, 0.01), "Learn what is there")
+    seer.eval()
     kept = torch.from_numpy(np.flatnonzero(aside & episodes.done))
     _calibrate(seer, maps[kept], true[kept], mask > 0)
     _calibrate_naming(seer, maps[aside, 0], naming[aside])
@@ -299,7 +307,7 @@ def _calibrate_naming(seer: Seer, start: Float[Tensor, "e V C G G"], naming: Flo
         mine = chance[naming[:, thing] > 0, thing]
         if len(mine):
             seer.named[thing] = mine.mean().clamp_min(1e-3)
-            seer.absent[thing] = (0.5 * mine.min() / seer.named[thing]).clamp(0.02, 0.5)
+            seer.absent[thing] = (mine.quantile(NAMED_REFUSED) / seer.named[thing]).clamp(0.02, 0.9)
 
 
 def satisfied(

@@ -142,7 +142,7 @@ def seer_rows(language: Language, stores: Sequence[Store], where: Int[ndarray, "
             presence.append((order, bool(said), thing in things, thing.kind == "bin"))
         for i, j in np.ndindex(len(seer.objects), len(seer.places)):
             clause = Clause("put", seer.objects[i], seer.places[j])
-            if seer.objects[i] in things and seer.places[j] in things:
+            if things.count(seer.objects[i]) == 1 and seer.places[j] in things:  # of several, which one is meant?
                 true, n = truth.satisfied(states, clause), len(rows)
                 last = np.arange(n) == n - 1
                 columns = (

@@ -66,7 +66,7 @@ class Seer(nn.Module):
         self.views, self.grid = views, grid
         self.where = _network(2 * colours, hidden, len(objects), 3)
         self.area = _network(colours, hidden, len(places), 5)
-        self.thing = nn.Linear(views * colours, len(objects) + len(places))
+        self.thing = _network(colours, hidden, len(objects) + len(places), 5)
         self.nowhere = nn.Parameter(torch.zeros(len(objects)))
         self.weight = nn.Parameter(torch.zeros(views))
         self.bias = nn.Parameter(torch.tensor(-1.0))
@@ -108,8 +108,9 @@ class Seer(nn.Module):
         return np.asarray(logits.sigmoid().double().numpy())
 
     def naming(self, start: Float[Tensor, "n V C G G"]) -> Float[Tensor, "n T"]:
-        """Return logits of each thing (objects, then places) being named, by how much of each colour a view shows."""
-        logits: Tensor = self.thing(start.square().mean((-1, -2)).sqrt().flatten(1))
+        """Return logits of each thing (objects, then places) being named: where it shows best, mean over views."""
+        best = self.thing(start.flatten(0, 1)).flatten(2).amax(-1)
+        logits: Tensor = best.reshape(len(start), self.views, -1).mean(1)
         return logits
 
     @torch.no_grad()

@@ -1,0 +1,176 @@
+"""Grounding: degenerate sizes, synthetic desks whose colours are plain pixels (must be read without error), refusals."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from numpy import ndarray
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.data.store import Store
+from jepaflow.sims.arms.factors import PALETTE
+from jepaflow.subgoals.language.clause import Clause, Thing
+from jepaflow.subgoals.language.encoders import Hashed
+from jepaflow.subgoals.language.grammar import NOUNS, SYNONYMS
+from jepaflow.subgoals.language.grounding import Labelled, LanguageConfig, train_seer, truth_of
+from jepaflow.subgoals.language.more_words import LOOKS, MORE, MORE_DEEDS
+from jepaflow.subgoals.language.paraphrase import held_in, normal, puts
+from jepaflow.subgoals.language.reading import (
+    _WORDS,
+    Ground,
+    Reader,
+    ReaderConfig,
+    confusion,
+    slot_accuracy,
+    train_reader,
+)
+from jepaflow.subgoals.language.refusals import COLOURS as ODD_COLOURS
+from jepaflow.subgoals.language.refusals import PLACES, THINGS
+from jepaflow.subgoals.language.seeing import Seer
+
+CUBES, BINS = ("red", "blue", "green"), ("red", "blue", "white")
+SIDE, LENGTH = 16, 24
+
+
+class Desk(Store):
+    """A store of drawn desks: two bins, two cubes, one frame each; the first cube jumps into its bin in the last quarter."""
+
+    def __init__(self, moves: list[tuple[str, str]], seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        frames, self.ep_len = [], np.full(len(moves), LENGTH)
+        self.there: list[set[Thing]] = []
+        self.ep_offset = np.arange(len(moves)) * LENGTH
+        for cube, place in moves:
+            other_cube = str(rng.choice([c for c in CUBES if c != cube]))
+            other_bin = str(rng.choice([b for b in BINS if b != place]))
+            left = bool(rng.integers(2))
+            self.there.append(
+                {*(Thing(c, "cube") for c in (cube, other_cube)), *(Thing(b, "bin") for b in (place, other_bin))}
+            )
+            bins = (place, other_bin) if left else (other_bin, place)
+            spots = rng.permutation(np.array([[1, 6], [1, 9], [13, 6], [13, 9], [13, 2], [1, 12]]))[:2]
+            for step in range(LENGTH):
+                at = [tuple(spots[0]), tuple(spots[1])]
+                if step >= LENGTH - 6:
+                    at[0] = (7, 2 if left else 12)
+                frames.append(self._draw(bins, (cube, other_cube), at))
+        self.frames = np.stack(frames)[:, None]
+
+    @staticmethod
+    def _draw(bins: tuple[str, str], cubes: tuple[str, str], at: list[tuple[int, int]]) -> ndarray:
+        picture = np.full((SIDE, SIDE, 3), 0.6)
+        for colour, column in zip(bins, (0, 10), strict=True):
+            picture[5:11, column : column + 6] = PALETTE[colour]
+        for colour, (row, column) in zip(cubes, at, strict=True):
+            picture[row : row + 2, column : column + 2] = (
+                np.array(PALETTE[colour]) * 0.45
+            )  # shaded, so seen in its own bin
+        return (picture * 255).astype(np.uint8)
+
+    def pixels(self, rows: ndarray, cameras: tuple[str, ...] = ("pixels",)) -> ndarray:
+        return self.frames[rows]
+
+
+def put(cube: str, place: str) -> Clause:
+    return Clause("put", Thing(cube, "cube"), Thing(place, "bin"))
+
+
+def episodes(moves: list[tuple[str, str]]) -> Labelled:
+    count = len(moves)
+    clauses = tuple((put(*move),) for move in moves)
+    numbers = np.zeros(count, np.int64), np.arange(count), np.full(count, LENGTH)
+    return Labelled(*numbers, clauses, np.ones(count, bool))
+
+
+@pytest.fixture(scope="module")
+def seen() -> tuple[Seer, Desk, list[tuple[str, str]]]:
+    pairs = [(c, b) for c, b in itertools.product(CUBES, BINS) if held_in(put(c, b))]
+    moves = pairs * 10
+    config = LanguageConfig(steps=250)
+    seer, report = train_seer([Desk(moves)], ("pixels",), episodes(moves), config)
+    assert report["left_out_pairs"] == 3
+    test = list(itertools.product(CUBES, BINS)) * 3
+    return seer, Desk(test, seed=1), test
+
+
+def test_nothing_to_learn_from() -> None:
+    with pytest.raises(JepaflowError, match="Fewer than four"):
+        train_seer([], ("pixels",), episodes([]), LanguageConfig())
+    with pytest.raises(JepaflowError, match="No sentence"):
+        Seer([], [], 1)
+
+
+def test_one_thing_one_place_no_frame() -> None:
+    seer = Seer([Thing("red", "cube")], [Thing("blue", "bin")], 1, colours=2, grid=4, hidden=2).eval()
+    start = torch.zeros(0, 1, 2, 4, 4)
+    assert seer.probabilities(start, start).shape == (0, 1, 1)
+    assert seer.presence(torch.zeros(1, 1, 2, 4, 4)).shape == (1, 2)
+
+
+def test_a_pair_never_seen_together_is_seen(seen: tuple[Seer, Desk, list[tuple[str, str]]]) -> None:
+    seer, desk, moves = seen
+    named: list[bool] = []
+    for number, move in enumerate(moves):
+        first = LENGTH * number
+        maps = seer.maps(desk.pixels(np.array([first, first + LENGTH - 1]), ("pixels",)))
+        chance = seer.probabilities(maps[:1].expand(2, -1, -1, -1, -1), maps)
+        wanted = truth_of(seer, [put(*move)]).numpy() > 0
+        there = desk.there[number]
+        present = np.array([[o in there and p in there for p in seer.places] for o in seer.objects])
+        assert not (chance[0][present] >= 0.5).any()
+        np.testing.assert_array_equal((chance[1] >= 0.5)[present], wanted[present])
+        named += [Thing(*thing) in seer.there(maps[0]) for thing in ((move[0], "cube"), (move[1], "bin"))]
+    assert np.mean(named) >= 0.8
+
+
+def test_a_thing_without_colour_is_any(seen: tuple[Seer, Desk, list[tuple[str, str]]]) -> None:
+    seer = seen[0]
+    chance = np.random.default_rng(0).uniform(size=(5, 3, 3))
+    found = seer.clause(chance, Clause("put", Thing("", "cube"), Thing("white", "bin")))
+    np.testing.assert_allclose(found, 1 - np.prod(1 - chance[:, :, seer.places.index(Thing("white", "bin"))], 1))
+    with pytest.raises(JepaflowError, match="have not learned"):
+        seer.clause(chance, put("purple", "white"))
+
+
+def test_reader_without_sentences_and_with_odd_ones() -> None:
+    ground = Ground(Reader(384).eval(), Hashed())
+    assert ground.read([]) == []
+    assert len(ground.read(["", "???", "a" * 300])) == 3
+
+
+@pytest.fixture(scope="module")
+def reader() -> Ground:
+    config = ReaderConfig(sentences=1200, impossible=400, replaced=400, steps=250, batch=64)
+    return train_reader(Hashed(), config)
+
+
+def test_plain_sentences_are_read_and_nonsense_is_refused(reader: Ground) -> None:
+    wanted = [clause for clause in puts() if held_in(clause)]
+    read = reader.read([str(clause) for clause in wanted])
+    assert slot_accuracy(read, wanted).min() >= 0.8
+    assert confusion(read, wanted, wanted).sum() == len(wanted)
+    assert reader("make coffee") is None
+    assert reader("xq zzt blorp") is None
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(JepaflowError, match="sizes"):
+        ReaderConfig(steps=0)
+    with pytest.raises(JepaflowError, match="aside"):
+        LanguageConfig(aside=1.0)
+
+
+def test_no_word_of_the_test_is_taught() -> None:
+    splits = (
+        *NOUNS.values(),
+        *SYNONYMS.values(),
+        {"test": THINGS["test"]},
+        {"test": PLACES["test"]},
+        {"test": ODD_COLOURS["test"]},
+    )
+    tested = set(normal(" ".join(word.replace("{}", "") for lists in splits for word in lists["test"])).split())
+    tested -= set(normal(" ".join(word for lists in SYNONYMS.values() for word in lists["train"])).split())
+    more = [word for _, words in (*MORE, *(pair for pairs in MORE_DEEDS.values() for pair in pairs)) for word in words]
+    assert not tested & set(normal(" ".join((*more, *LOOKS))).split()) - {"up", "to", "of", "the"}
+    assert not tested & set(_WORDS)
