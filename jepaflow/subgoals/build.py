@@ -57,6 +57,9 @@ class BuildConfig:
     """least P(within h) of such a transition"""
     reference: Literal["uniform", "data"] = "data"
     """the reference walk: uniform over neighbours, or as frequent as in the data (plus one)"""
+    doubtful: float = 4.0
+    """a landmark is left out where its neighbours are farther apart than this times h: it looks like two places, and would
+    lead through what lies between them. 0 leaves none out"""
     like: float = 0.0
     """above 0: no reachability, but episodes as chains, joined where latents differ by less than this (`chains`)"""
     unlike: float = 30.0
@@ -69,10 +72,10 @@ class BuildConfig:
             )
         if (
             not (0 < self.tau < 1 and 0 <= self.data_tau < 1)
-            or min(self.eta, self.least_steps, self.like, self.unlike) < 0
+            or min(self.eta, self.least_steps, self.doubtful, self.like, self.unlike) < 0
         ):
             raise JepaflowError(
-                "The graph's tau must lie between 0 and 1; eta, least_steps, like and unlike must not be negative."
+                "The graph's tau must lie between 0 and 1; eta, least_steps, doubtful, like and unlike must not be negative."
             )
 
 
@@ -126,11 +129,29 @@ def build_graph(
     far_enough = edges.cost + config.eta * np.log(edges.p) >= config.least_steps
     edges = edges.take(((edges.p > config.tau) | by_data) & far_enough)
     edges = edges.take(cheapest(edges.source, edges.cost, config.neighbours))
+    doubted = np.zeros(n, bool)
+    if config.doubtful > 0:
+        doubted = spread(reach, landmarks.z, edges) > config.doubtful * config.within
+        edges = edges.take(~(doubted[edges.source] | doubted[edges.target]))
     if veto is not None:
         edges = edges.take(veto(edges.source, edges.target))
     counts = edges.count + 1.0 if config.reference == "data" else None
     graph = Graph.from_edges(edges.source, edges.target, edges.cost, landmarks.z.numpy(), counts)
-    return graph, connectivity(graph) | {"edges_in_data": float((edges.count > 0).mean()) if len(edges.count) else 0.0}
+    shown_share = float((edges.count > 0).mean()) if len(edges.count) else 0.0
+    return graph, connectivity(graph) | {"edges_in_data": shown_share, "doubted": float(doubted.sum())}
+
+
+def spread(reach: Reachability, marks: Float[Tensor, "N D"], edges: Edges) -> Float[ndarray, " N"]:
+    """Return how far apart a landmark's neighbours are, model steps: the .9 quantile over their ordered pairs; 0 for fewer than two."""
+    found = np.zeros(len(marks))
+    for node in range(len(marks)):
+        near = np.union1d(edges.target[edges.source == node], edges.source[edges.target == node])
+        i, j = (side.ravel() for side in np.meshgrid(near, near, indexing="ij"))
+        i, j = i[i != j], j[i != j]
+        if len(i):
+            log_p = reach.log_probabilities(marks, marks, torch.from_numpy(i), torch.from_numpy(j))
+            found[node] = np.quantile(reach.steps(log_p), 0.9)
+    return found
 
 
 def priced(

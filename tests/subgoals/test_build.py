@@ -179,3 +179,26 @@ def test_a_place_far_from_everything_gets_the_likeliest_few_edges(tmp_path) -> N
 def test_settings_that_make_no_sense_are_refused(settings: dict) -> None:
     with pytest.raises(JepaflowError):
         BuildConfig(**settings)
+
+
+class Double(Wall):
+    """The place (9, 9) looks like everything: the head believes it one step from anywhere, and anywhere one step from it."""
+
+    def log_probabilities(self, a, b, i, j):
+        told = super().log_probabilities(a, b, i, j)
+        special = (a[i] == 9.0).all(1) | (b[j] == 9.0).all(1)
+        near = (-2.0 * (torch.arange(11.0) - 1.0).square()).log_softmax(-1)
+        return torch.where(special[:, None], near, told)
+
+
+@pytest.mark.parametrize(("doubtful", "touching"), [(0.0, True), (4.0, False)])
+def test_a_landmark_that_looks_like_two_places_leads_nowhere(tmp_path, doubtful: float, touching: bool) -> None:
+    latents, landmarks = plane(tmp_path)
+    z = landmarks.z + torch.tensor([0.0, 20.0])  # above the wall
+    z[7] = 9.0
+    worm = Landmarks(z, landmarks.store, landmarks.episode, landmarks.step, landmarks.row, landmarks.stores)
+    config = BuildConfig(within=2, tau=0.5, data_count=0, least_steps=0.0, doubtful=doubtful)
+    graph, shape = build_graph(worm, Double(), latents, 1, config)
+    assert bool(((graph.source == 7) | (graph.indices == 7)).any()) is touching
+    assert shape["doubted"] == (0.0 if touching else 1.0)
+    assert ((graph.source != 7) & (graph.indices != 7)).sum() > 100  # the rest stays
