@@ -194,11 +194,11 @@ class Double(Wall):
 @pytest.mark.parametrize(("doubtful", "touching"), [(0.0, True), (4.0, False)])
 def test_a_landmark_that_looks_like_two_places_leads_nowhere(tmp_path, doubtful: float, touching: bool) -> None:
     latents, landmarks = plane(tmp_path)
-    z = landmarks.z + torch.tensor([0.0, 20.0])  # above the wall
+    z = 3.0 * landmarks.z + torch.tensor([0.0, 20.0])  # above the wall, wide
     z[7] = 9.0
     worm = Landmarks(z, landmarks.store, landmarks.episode, landmarks.step, landmarks.row, landmarks.stores)
     config = BuildConfig(within=2, tau=0.5, data_count=0, least_steps=0.0, doubtful=doubtful)
     graph, shape = build_graph(worm, Double(), latents, 1, config)
     assert bool(((graph.source == 7) | (graph.indices == 7)).any()) is touching
     assert shape["doubted"] == (0.0 if touching else 1.0)
-    assert ((graph.source != 7) & (graph.indices != 7)).sum() > 100  # the rest stays
+    assert ((graph.source != 7) & (graph.indices != 7)).sum() > 60  # the rest stays
