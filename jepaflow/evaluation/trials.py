@@ -83,7 +83,9 @@ class Trials:
         }
         arrays["episode"] = np.ascontiguousarray(self.episode, dtype=np.int64)
         with atomic_path(path) as temporary:
-            save_file(arrays, temporary, {"trials": json.dumps({**about, "made_by": self.made_by, "by_task": self.by_task})})
+            save_file(
+                arrays, temporary, {"trials": json.dumps({**about, "made_by": self.made_by, "by_task": self.by_task})}
+            )
 
     @classmethod
     def load(cls, path: Path) -> Trials:

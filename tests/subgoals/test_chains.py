@@ -18,9 +18,7 @@ CONFIG = BuildConfig(like=0.1, unlike=10.0, neighbours=3)
 
 def marks(z: list[list[float]], episode: list[int], step: list[int]) -> Landmarks:
     n = len(z)
-    return Landmarks(
-        torch.tensor(z), np.zeros(n, int), np.array(episode), np.array(step), np.arange(n), ("made.h5",)
-    )
+    return Landmarks(torch.tensor(z), np.zeros(n, int), np.array(episode), np.array(step), np.arange(n), ("made.h5",))
 
 
 def two_roads() -> Landmarks:

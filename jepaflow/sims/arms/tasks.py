@@ -387,7 +387,11 @@ class Place(Sort):
         """Sum of the distances of the cubes that are not in their bins."""
         left = self.left_over(desk, scene)
         return float(
-            sum(np.linalg.norm(desk.cube(cube) - desk.place(f"bin{which}")) for cube, which in scene.moves if cube in left)
+            sum(
+                np.linalg.norm(desk.cube(cube) - desk.place(f"bin{which}"))
+                for cube, which in scene.moves
+                if cube in left
+            )
         )
 
     def sentence(self, scene: Scene, rng: np.random.Generator | None = None) -> str:
