@@ -18,6 +18,9 @@ from jepaflow.training.checkpoint import load_model, saved_checkpoints
 from jepaflow.training.latents import weights_digest
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig
 
+HEADS = ("inverse", "grounding", "colours")
+"""parts of the model that only the training uses: where the other run had none, they begin at random"""
+
 
 def begin_from(
     model: JEPA, source: Path, held_out: Sequence[str], before: Sequence[dict[str, Any]] = ()
@@ -58,7 +61,9 @@ def begin_from(
             f"{len(seen)} held-out episodes were trained on by --init {source}, so they could not judge the new run. "
             "Split as it did: the same stores first, --dataset.split-seed and --dataset.val-fraction."
         )
-    model.load_state_dict(other.state_dict())
+    fresh = tuple(f"{name}." for name in HEADS if getattr(model.config, name) and not getattr(other.config, name))
+    missing, unknown = model.load_state_dict(other.state_dict(), strict=False)
+    assert not unknown and all(key.startswith(fresh) for key in missing), (missing, unknown)
     step = int(checkpoints[-1].name)
     console.print(f"Begins from {source}, step {step}, with its scalers.")
     return {"init": str(source.resolve()), "step": step, "weights": weights, "train": trained}
@@ -84,4 +89,9 @@ def _trained_on(source: Path) -> list[str]:
 def _differences(mine: JEPAConfig, other: JEPAConfig) -> list[str]:
     """Each entry that differs, in words."""
     here, there = asdict(mine), asdict(other)
-    return [f"its {name} is {there[name]}, this run's {here[name]}" for name in here if here[name] != there[name]]
+    new = {name for name in HEADS if not there[name]}
+    return [
+        f"its {name} is {there[name]}, this run's {here[name]}"
+        for name in here
+        if name not in new and here[name] != there[name]
+    ]

@@ -4,7 +4,8 @@ The prediction error is the *mean* square over batch, time and latent: λ = 0.09
 flow through the target as well. ``rollout`` adds the error of imagining several steps from the model's own forecasts;
 one-step training alone leaves the planner a nearly flat cost surface (reference: LeWM on a real FR3 arm). ``inverse``
 asks the latents to hold what the actions did, which small motions of a wrist or a gripper otherwise lose; ``grounding``
-asks them to hold the joints themselves, as exactly as a planner must place them.
+asks them to hold the joints themselves, as exactly as a planner must place them; ``colour`` asks them to hold which
+colour lies where, which no forecast needs and every sentence names.
 """
 
 from collections.abc import Iterator
@@ -39,8 +40,11 @@ class ObjectiveConfig:
     grounding: float = 0.0
     """weight of the error of observation.state read linearly from the latent (GA-WM); needs --proprio"""
 
+    colour: float = 0.0
+    """weight of the error of the maps of colours read from the latent (`ColourHead`), on the ends of each window"""
+
     def __post_init__(self) -> None:
-        for name in ("sigreg", "rollout", "inverse", "grounding"):
+        for name in ("sigreg", "rollout", "inverse", "grounding", "colour"):
             if getattr(self, name) < 0:
                 raise JepaflowError(f"--loss.{name} is {getattr(self, name):g}. Loss weights must not be negative.")
         if self.rollout_steps < 1 or self.directions < 1 or self.subspaces < 1:
@@ -57,6 +61,7 @@ class Losses:
     rollout: Float[Tensor, ""]
     inverse: Float[Tensor, ""]
     grounding: Float[Tensor, ""]
+    colour: Float[Tensor, ""]
     latents: Float[Tensor, "B T D"]
 
 
@@ -85,9 +90,13 @@ def losses(model: JEPA, window: Window, config: ObjectiveConfig, generator: torc
     grounded = nothing
     if config.grounding and window.proprio is not None:
         grounded = (model.grounding(z) - model.proprio_scaler(window.proprio)).square().mean()
+    coloured = nothing
+    if config.colour:
+        ends = [0, -1]
+        coloured = model.colours.error(z[:, ends].flatten(0, 1), window.pixels[:, ends].flatten(0, 1))
     total = prediction + config.sigreg * gaussian + config.rollout * imagined
-    total = total + config.inverse * inverted + config.grounding * grounded
-    return Losses(total, prediction, gaussian, imagined, inverted, grounded, z)
+    total = total + config.inverse * inverted + config.grounding * grounded + config.colour * coloured
+    return Losses(total, prediction, gaussian, imagined, inverted, grounded, coloured, z)
 
 
 def backward(

@@ -33,6 +33,11 @@ from jepaflow.training.objective import Losses, ObjectiveConfig, backward
 from jepaflow.worldmodel.jepa import JEPA, JEPAConfig, Scaler
 from jepaflow.worldmodel.presets import preset
 
+COLOURS = 14
+"""in the codebook of --loss.colour"""
+COLOUR_WINDOWS = 64
+"""training windows that they are chosen on"""
+
 
 def model_config(config: TrainConfig, store: Store) -> JEPAConfig:
     """The model that ``config`` asks for, on this store.
@@ -58,6 +63,7 @@ def model_config(config: TrainConfig, store: Store) -> JEPAConfig:
         prefix=config.prefix,
         inverse=config.loss.inverse > 0,
         grounding=config.loss.grounding > 0,
+        colours=COLOURS if config.loss.colour > 0 else 0,
         latent_dim=config.latent_dim or wanted.latent_dim,
     )
 
@@ -112,6 +118,8 @@ class Trainer:
                 f"There are {len(self.windows)} training windows, fewer than one batch. Use a smaller --batch-size."
             )
         self.val = self._val_batches()
+        if self.model.config.colours:
+            self._fit_colours()
         self.step = 0
         self.deadline = math.inf  # of time.monotonic
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
@@ -155,6 +163,12 @@ class Trainer:
             mean, std = change_statistics(self.stores, [s.train for s in self.splits], "action")
             self.model.change_scaler.mean.copy_(torch.from_numpy(mean))
             self.model.change_scaler.std.copy_(torch.from_numpy(std))
+
+    def _fit_colours(self) -> None:
+        """Choose the colours on training frames; weights that are loaded later bring their own."""
+        order = self.windows.order(self.config.dataset.split_seed, 0)
+        frames = self.windows.batch(order[:COLOUR_WINDOWS]).pixels
+        self.model.colours.fit(frames.flatten(0, 1), self.config.dataset.split_seed)
 
     def read(self, step: int) -> Window:
         """The batch of a step: a pure function of (seed, step)."""
@@ -270,7 +284,8 @@ class Trainer:
 
 def _log_values(parts: Losses, norm: float, rate: float) -> dict[str, float]:
     values = {
-        name: float(getattr(parts, name).detach()) for name in ("total", "prediction", "sigreg", "rollout", "inverse")
+        name: float(getattr(parts, name).detach())
+        for name in ("total", "prediction", "sigreg", "rollout", "inverse", "colour")
     }
     return {f"loss/{k}": v for k, v in values.items()} | {"grad_norm": norm, "lr": rate}
 

@@ -3,7 +3,8 @@
 ``vit`` is LeWorldModel's ViT-Tiny, pre-norm, class token, learned positions. ``conv`` is the fast choice on a CPU:
 a patchifying stem, stride-2 stages, residual blocks at the last resolution, then a *flatten* (not a pool): where
 things are is what a world model must know. It has no BatchNorm of its own: that cost a quarter of a training step on a
-CPU, and the projector's normalises already. Several views enter as extra input channels (early stacking).
+CPU, and the projector's normalises already. Several views enter as extra input channels (early stacking), or one after the
+other through the same encoder (`jepaflow.worldmodel.views`).
 """
 
 import math
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.worldmodel.attention import SelfAttention
+from jepaflow.worldmodel.views import SharedViews
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class EncoderConfig:
     """channels of the conv net's stages; the first is the stem (stride 4), each later one halves the resolution"""
     blocks: int = 1
     """residual blocks of the conv net at its last resolution"""
+    fusion: Literal["stacked", "shared"] = "stacked"
+    """several views: channels of one picture, or one encoder for each and their features fused"""
 
     def __post_init__(self) -> None:
         if self.kind == "vit" and self.width % self.heads:
@@ -169,6 +173,9 @@ def make_encoder(config: EncoderConfig, image_size: int, views: int) -> nn.Modul
     Raises:
         JepaflowError: when the frame size does not fit the encoder.
     """
-    encoder: nn.Module = {"vit": ViT, "conv": ConvNet}[config.kind](config, image_size, 3 * views)
+    shared = config.fusion == "shared" and views > 1
+    encoder: nn.Module = {"vit": ViT, "conv": ConvNet}[config.kind](config, image_size, 3 if shared else 3 * views)
+    if shared:
+        encoder = SharedViews(encoder, views, config.width)
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return encoder

@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from jepaflow.common.errors import JepaflowError
+from jepaflow.worldmodel.colours import ColourHead
 from jepaflow.worldmodel.encoder import EncoderConfig, make_encoder
 from jepaflow.worldmodel.predictor import ActionEncoder, Predictor, PredictorConfig
 
@@ -45,6 +46,8 @@ class JEPAConfig:
     """carry an inverse-dynamics head, for a training that asks which actions lie between two latents"""
     grounding: bool = False
     """carry a linear head that reads ``observation.state`` from the latent, for a training that asks it to be there"""
+    colours: int = 0
+    """colours whose places a head reads from the latent, for a training that asks them to be there; 0 = no such head"""
     latent_dim: int = 128
     projector_hidden: int = 256
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -119,6 +122,8 @@ class JEPA(nn.Module):
             if not config.proprio_dim:
                 raise JepaflowError("Grounding reads observation.state from the latent. Train with --proprio.")
             self.grounding = nn.Linear(dim, config.proprio_dim)
+        if config.colours:
+            self.colours = ColourHead(dim, len(config.cameras), config.image_size, config.colours)
         if config.inverse:
             self.inverse = nn.Sequential(
                 nn.Linear(2 * dim, 2 * config.projector_hidden),

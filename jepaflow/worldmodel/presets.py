@@ -3,6 +3,7 @@
 ``nano`` trains in minutes on two CPU cores, ``small`` in an hour, ``paper`` is LeWorldModel as published (18,034,478
 parameters for actions of A·K = 10) and wants a GPU. ``lean`` has as many parameters as ``paper``, but has them where they
 are used once a decision, in the encoder; its predictor, which is used for every step of every imagined plan, is nano's.
+``nano_fused`` is nano with one encoder for all views in place of stacked ones.
 """
 
 from dataclasses import replace
@@ -14,6 +15,7 @@ from jepaflow.worldmodel.predictor import PredictorConfig
 
 PRESETS: dict[str, JEPAConfig] = {
     "nano": JEPAConfig(image_size=64),
+    "nano_fused": JEPAConfig(image_size=64, encoder=EncoderConfig(fusion="shared")),
     "small": JEPAConfig(
         image_size=96,
         projector_hidden=512,

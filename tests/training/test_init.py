@@ -13,6 +13,7 @@ from jepaflow.diagnosis.heldout import held_out
 from jepaflow.training import trainer as module
 from jepaflow.training.checkpoint import load_run
 from jepaflow.training.config import DatasetConfig
+from jepaflow.training.objective import ObjectiveConfig
 from jepaflow.training.trainer import Trainer, train
 from tests.stores import write_store
 from tests.training.test_trainer import quick
@@ -61,6 +62,20 @@ def test_the_scalers_stay_and_the_beginning_is_saved(stores: tuple[Path, Path], 
     train(quick(stores[0], dataset=mixed(stores), init=tmp_path / "second"), tmp_path / "third")
     grand = json.loads((tmp_path / "third/data.json").read_text())
     assert set(grand[2]["train"]) == set(records[0]["train"] + records[1]["train"])
+
+
+def test_a_head_that_the_other_run_lacked_begins_at_random(stores: tuple[Path, Path], first: Path) -> None:
+    config = quick(stores[0], dataset=mixed(stores), init=first, loss=ObjectiveConfig(colour=0.5))
+    trainer = Trainer(config, first.parent / "coloured")
+    own = {name: value.clone() for name, value in trainer.model.colours.state_dict().items()}
+    trainer.begin([])
+    learnt = weights(first)
+    assert all(torch.equal(value, learnt[name]) for name, value in trainer.model.state_dict().items() if name in learnt)
+    assert all(torch.equal(value, own[name]) for name, value in trainer.model.colours.state_dict().items())
+    trainer.fit()
+    plain = Trainer(quick(stores[0], dataset=mixed(stores), init=first.parent / "coloured"), first.parent / "plain")
+    with pytest.raises(JepaflowError, match="its colours is 14, this run's 0"):
+        plain.begin([])
 
 
 def test_an_interrupted_run_ends_as_the_uninterrupted_one(

@@ -70,11 +70,12 @@ def test_the_inverse_error_is_that_of_the_blocks_between_latents_without_the_fir
     assert torch.allclose(inverse_error(model, z, batch.blocks), (pairs - told[:, 1:3]).square().mean())
 
 
-@pytest.mark.parametrize("part", ["inverse", "grounding"])
+@pytest.mark.parametrize("part", ["inverse", "grounding", "colour"])
 def test_each_part_is_added_with_its_weight_and_reaches_the_encoder(part: str) -> None:
-    model = JEPA(replace(TINY, inverse=True, grounding=True))
+    model = JEPA(replace(TINY, inverse=True, grounding=True, colours=3))
     model.encoder.requires_grad_(True)
     batch, plain = window(), ObjectiveConfig(sigreg=0.0)
+    model.colours.fit(batch.pixels.flatten(0, 1))
     model.eval()  # so that both calls see the same normalisation
     without = losses(model, batch, plain, torch.Generator().manual_seed(0))
     weighted = losses(model, batch, replace(plain, **{part: 0.7}), torch.Generator().manual_seed(0))
