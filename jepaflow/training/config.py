@@ -49,7 +49,7 @@ class TrainConfig:
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     preset: str = "nano"
-    """size of the model: nano, small, paper or lean"""
+    """size of the model: nano, nano_fused, small, paper or lean"""
     block: int = 5
     """K, control steps in a model step"""
     history: int = 3

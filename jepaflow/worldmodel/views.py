@@ -27,7 +27,7 @@ class SharedViews(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C S S"]) -> Float[Tensor, "B F"]:
         """Normalised pixels, the views one after the other in the channels → features."""
-        alone = x.unflatten(1, (self.views, -1)).flatten(0, 1)
-        features = self.encoder(alone).unflatten(0, (-1, self.views)) + self.embedding
+        features: Tensor = self.encoder(x.reshape(len(x) * self.views, -1, *x.shape[2:]))
+        features = features.view(len(x), self.views, -1) + self.embedding
         fused: Tensor = self.told(features).mean(1)
         return fused
