@@ -17,6 +17,7 @@ from jepaflow.subgoals.ask import Answer, answer
 from jepaflow.subgoals.check import check, result_rows
 from jepaflow.subgoals.fitted import SubgoalsConfig, fit_subgoals, folder_of, load_subgoals
 from jepaflow.training.checkpoint import load_run
+from jepaflow.training.device import choose_device
 
 STRIPS = 24
 """plans in a picture"""
@@ -34,6 +35,12 @@ class Fit:
     """What to fit."""
     dataset: tuple[Path, ...] = ()
     """Where the run's stores lie now; where they lay when it was trained if not given."""
+    device: str = "auto"
+    """auto, cpu or cuda: where the flows are trained"""
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise JepaflowError("--device is auto, cpu or cuda.")
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,8 @@ def run(args: Options) -> int:
 
 
 def _fit(args: Fit) -> int:
-    fitted = fit_subgoals(load_run(args.run, "cpu"), args.config, args.dataset)
+    device, _ = choose_device(args.device)
+    fitted = fit_subgoals(load_run(args.run, "cpu"), args.config, args.dataset, device)
     report = fitted.report
     console.print(
         f"{len(fitted.landmarks)} landmarks, {fitted.graph.edges} edges ({report['degree']:.1f} a landmark, "

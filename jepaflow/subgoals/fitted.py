@@ -90,13 +90,16 @@ def folder_of(run: Path) -> Path:
     return run / "subgoals"
 
 
-def fit_subgoals(run: Run, config: SubgoalsConfig, dataset: tuple[Path, ...] = ()) -> Subgoals:
+def fit_subgoals(
+    run: Run, config: SubgoalsConfig, dataset: tuple[Path, ...] = (), device: str | torch.device = "cpu"
+) -> Subgoals:
     """Fit what is not there yet.
 
     Args:
         run: with heads.
         config: settings.
         dataset: where the run's stores lie now; empty = where they lay.
+        device: where the flows are trained, the one stage that gains by a GPU; what is fitted is the same.
 
     Raises:
         JepaflowError: there are no heads, too few frames, or no goal that can be reached.
@@ -126,7 +129,7 @@ def fit_subgoals(run: Run, config: SubgoalsConfig, dataset: tuple[Path, ...] = (
         else:
             graph, shape = build_graph(landmarks, reach, train_latents, block, config.build)
         report = shape | judged(set_aside(run.path, train_latents), reach, config.build.within, block)
-    flow = _fit_flow(graph, config, folder / "flow.partial", wanted["flow"])
+    flow = _fit_flow(graph, config, folder / "flow.partial", wanted["flow"], device)
     write_json(folder / "subgoals.json", {})  # while files of two fits lie side by side, nothing is fitted
     if not old_landmarks:
         landmarks.save(folder / "landmarks.safetensors")
@@ -187,14 +190,16 @@ def judged(aside: Latents, reach: Reachability, h: int, block: int) -> dict[str,
     }
 
 
-def _fit_flow(graph: Graph, config: SubgoalsConfig, partial: Path, about: str) -> NeuralFlow:
+def _fit_flow(
+    graph: Graph, config: SubgoalsConfig, partial: Path, about: str, device: str | torch.device
+) -> NeuralFlow:
     """Train the flows towards all goals that are not held out."""
     torch.manual_seed(config.flow.seed)
     model = NeuralFlow(FlowConfig(graph.features.shape[1], config.horizon, config.hidden, config.depth))
     model.fit_scaler(torch.from_numpy(graph.features))
     goals = np.flatnonzero(~_held_out(graph.nodes, config))
-    train(model, [towards(graph, goals)], config.flow, partial, about)
-    return model
+    train(model.to(device), [towards(graph, goals, device=device)], config.flow, partial, about)
+    return model.cpu()
 
 
 def _held_out(nodes: int, config: SubgoalsConfig) -> Bool[ndarray, " N"]:
