@@ -107,6 +107,23 @@ class Density(Published):
 
 
 @dataclass(frozen=True)
+class Views(Published):
+    """Does a second camera make the model better and more stable, and what if a camera is lost or late?"""
+
+    train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: TrainConfig(cameras=("pixels", "phone"))
+    )
+
+
+@dataclass(frozen=True)
+class Blindness(Published):
+    """A model made blind on purpose by each suspected cause: which symptoms tell the causes apart?"""
+
+    causes: tuple[str, ...] = ()
+    """few, mispaired, leaky, small_skip, large_lambda, one_step; all when not given"""
+
+
+@dataclass(frozen=True)
 class Publish:
     """Write a page and its figures for every study that has results, and an index of them."""
 
@@ -118,13 +135,15 @@ class Publish:
 
 Args = (
     Annotated[Density, tyro.conf.subcommand("density", prefix_name=False)]
+    | Annotated[Views, tyro.conf.subcommand("views", prefix_name=False)]
+    | Annotated[Blindness, tyro.conf.subcommand("blindness", prefix_name=False)]
     | Annotated[Tension, tyro.conf.subcommand("tension", prefix_name=False)]
     | Annotated[Horizon, tyro.conf.subcommand("horizon", prefix_name=False)]
     | Annotated[Publish, tyro.conf.subcommand("publish", prefix_name=False)]
 )
 
 
-def run(args: Density | Tension | Horizon | Publish) -> int:
+def run(args: Density | Views | Blindness | Tension | Horizon | Publish) -> int:
     """Run the study; 0 when every cell was trained and measured, or as many as --runs asked for."""
     if isinstance(args, Publish):
         from jepaflow.studies.pages import publish
@@ -227,4 +246,6 @@ def _design(args: Published, campaign: Campaign) -> Design:
 
     if isinstance(args, Density):
         return designs.density(args.train, args.seeds, args.sizes, args.budget, campaign.runs)
-    raise AssertionError(args)
+    if isinstance(args, Blindness):
+        return designs.blindness(args.train, args.seeds, args.causes, campaign.runs)
+    return designs.views(args.train, args.seeds)

@@ -9,7 +9,10 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json, write_json
 from jepaflow.data.split import split_episodes
 from jepaflow.data.store import Store
+from jepaflow.studies import blindness as blind
 from jepaflow.studies import density_plan
+from jepaflow.studies import views as seen
+from jepaflow.studies.blindness_page import blindness_outcome
 from jepaflow.studies.campaign import Design
 from jepaflow.studies.cells import Result
 from jepaflow.studies.density import density_study, gather, measures_of
@@ -17,6 +20,7 @@ from jepaflow.studies.density_page import density_outcome
 from jepaflow.studies.density_plan import Plan
 from jepaflow.studies.marks import store_mark
 from jepaflow.studies.outcome import Outcome
+from jepaflow.studies.views_page import views_outcome
 from jepaflow.training.config import TrainConfig
 
 SIZES = 5
@@ -73,3 +77,46 @@ def _budgeted(config: TrainConfig, windows: tuple[int, ...], seeds: int, budget:
     )
     write_json(path, {"asked": asked, "plan": asdict(plan)})
     return plan
+
+
+def blindness(config: TrainConfig, seeds: int, causes: Sequence[str], runs: Path) -> Design:
+    """Which symptom gives which cause away?
+
+    Args:
+        config: of the healthy training, but for its loss.
+        seeds: trainings of each cause.
+        causes: which; all when empty.
+        runs: folder of the runs; stores with something wrong lie beside them.
+
+    Raises:
+        JepaflowError: as `blindness_study`.
+    """
+    study = blind.blindness_study(config, seeds, runs / "stores", causes)
+    store = Store(config.dataset.path[0])
+
+    def tell(results: Sequence[Result]) -> Outcome:
+        found = blind.gather(results)
+        step = config.block / store.fps
+        return blindness_outcome(found, config, store.path.stem, step, held_out_count(config), seeds)
+
+    return Design(study, tell)
+
+
+def views(config: TrainConfig, seeds: int) -> Design:
+    """One camera or two?
+
+    Args:
+        config: of the training; its cameras are compared.
+        seeds: trainings of each setting.
+
+    Raises:
+        JepaflowError: as `views_study`.
+    """
+    store = Store(config.dataset.path[0])
+
+    def tell(results: Sequence[Result]) -> Outcome:
+        found = seen.gather(results, config.cameras)
+        step, fps = config.block / store.fps, store.fps
+        return views_outcome(found, config, store.path.stem, step, fps, held_out_count(config), seeds)
+
+    return Design(seen.views_study(config, seeds), tell)

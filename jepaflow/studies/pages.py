@@ -25,9 +25,11 @@ def drawer(study: str) -> Draw:
     Raises:
         JepaflowError: for an unknown one.
     """
+    from jepaflow.studies.blindness_page import draw_blindness
     from jepaflow.studies.density_page import draw_density
+    from jepaflow.studies.views_page import draw_views
 
-    known: dict[str, Draw] = {"density": draw_density}
+    known: dict[str, Draw] = {"blindness": draw_blindness, "density": draw_density, "views": draw_views}
     if study not in known:
         raise JepaflowError(f"There is no study {study!r} that could be drawn. Known: {', '.join(known)}.")
     return known[study]
