@@ -1,4 +1,4 @@
-"""``jepaflow language fit|verify RUN``: what sentences mean to a run, and which of its frames satisfy them."""
+"""``jepaflow language fit|verify|clone RUN``: what sentences mean to a run, which of its frames satisfy them, the clone that reads them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from jepaflow.subgoals.language.grounding import LanguageConfig, fit_language, f
 from jepaflow.subgoals.language.judging import reader_rows, retrieval_row, seer_rows
 from jepaflow.subgoals.language.paraphrase import puts
 from jepaflow.subgoals.language.reading import ReaderConfig, train_reader
+from jepaflow.subgoals.language.text_clone import TextCloneConfig, train_text_clone
 from jepaflow.training.checkpoint import load_run
 from jepaflow.training.corpus import open_corpora
 
@@ -59,17 +60,43 @@ class Verify:
             raise JepaflowError("--seeds must not be negative.")
 
 
-Options = Fit | Verify
+@dataclass(frozen=True)
+class Clone:
+    """Train the baseline that reads sentences itself: behaviour cloning on the text embedding. As long as the run took.
+
+    Interrupted, it goes on where it was saved last.
+    """
+
+    run: RunFolder
+    """Run folder of jepaflow train."""
+    config: Annotated[TextCloneConfig, tyro.conf.arg(name="")] = field(default_factory=TextCloneConfig)
+    """How to train."""
+    dataset: tuple[Path, ...] = ()
+    """Where the run's stores lie now; where they lay when it was trained if not given."""
+    device: str = "auto"
+    """auto, cpu or cuda"""
+    json: Path | None = None
+    """Write the rows to this file; its other rows stay."""
+
+
+Options = Fit | Verify | Clone
 
 Args = (
     Annotated[Fit, tyro.conf.subcommand("fit", prefix_name=False)]
     | Annotated[Verify, tyro.conf.subcommand("verify", prefix_name=False)]
+    | Annotated[Clone, tyro.conf.subcommand("clone", prefix_name=False)]
 )
 
 
 def run(args: Options) -> int:
     """Run the sub-command."""
-    return _fit(args) if isinstance(args, Fit) else _verify(args)
+    match args:
+        case Fit():
+            return _fit(args)
+        case Verify():
+            return _verify(args)
+        case Clone():
+            return _clone(args)
 
 
 def _fit(args: Fit) -> int:
@@ -106,8 +133,19 @@ def _verify(args: Verify) -> int:
     return 0
 
 
-def _table(rows: list[Row]) -> Table:
-    table = Table(title="Grounding", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+def _clone(args: Clone) -> int:
+    command = shlex.join(["jepaflow", *sys.argv[1:]])
+    record = train_text_clone(load_run(args.run, args.device), args.config, command, args.dataset)
+    rows = [Row(**row) for row in record["rows"]]
+    console.print(_table(rows, "Text clone"))
+    console.print(f"Learned from {record['episodes']} episodes. Made: {args.run / 'text_clone.safetensors'}")
+    if args.json is not None:
+        write_results(args.json, command, rows, keep=True)
+    return 0
+
+
+def _table(rows: list[Row], title: str = "Grounding") -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("figure", "value (95 %)", "n", "floors"):
         table.add_column(column, justify="right" if column == "n" else "left", no_wrap=column != "floors")
     for row in rows:

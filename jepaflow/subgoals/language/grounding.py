@@ -117,7 +117,7 @@ def labelled(stores: Sequence[Store], where: Int[ndarray, "e 2"]) -> Labelled:
         where: store and episode of each.
     """
     rows: list[tuple[int, int, int, tuple[Clause, ...], bool]] = []
-    done = [_done(store) for store in stores]
+    done = [done_episodes(store) for store in stores]
     for number, episode in where.tolist():
         store = stores[number]
         if not store.tasks or "task_index" not in store.columns:
@@ -132,7 +132,7 @@ def labelled(stores: Sequence[Store], where: Int[ndarray, "e 2"]) -> Labelled:
     return Labelled(numbers[:, 0], numbers[:, 1], numbers[:, 2], tuple(row[3] for row in rows), was_done)
 
 
-def _done(store: Store) -> Bool[ndarray, " E"]:
+def done_episodes(store: Store) -> Bool[ndarray, " E"]:
     """Whether each episode did its sentence: by the column ``behaviour`` of the folder beside the store, else yes."""
     everything, folder = np.ones(store.num_episodes, bool), store.path.with_suffix("")
     if not (folder / "meta" / "info.json").is_file():
