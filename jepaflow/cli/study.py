@@ -10,7 +10,7 @@ import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -69,6 +69,7 @@ class Horizon(Common):
 class Published:
     """What all published studies take."""
 
+    stores: ClassVar[int] = 1
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     name: str | None = None
     """of the study's folders; the study's own name when not given"""
@@ -90,8 +91,9 @@ class Published:
     """of each run in this process; runs on Ray have one"""
 
     def __post_init__(self) -> None:
-        if len(self.train.dataset.path) != 1:
-            raise JepaflowError("A study needs one store: --dataset.path X.h5 (made by jepaflow convert).")
+        if len(self.train.dataset.path) != self.stores:
+            wanted = "one store: --dataset.path X.h5" if self.stores == 1 else "two stores: --dataset.path A.h5 B.h5"
+            raise JepaflowError(f"This study needs {wanted} (made by jepaflow convert).")
         if self.seeds < 1 or (self.runs is not None and self.runs < 1):
             raise JepaflowError("--seeds and --runs must be at least 1.")
 
@@ -124,6 +126,33 @@ class Blindness(Published):
 
 
 @dataclass(frozen=True)
+class TransferArms(Published):
+    """What does a model of one arm save on another? Two stores: --dataset.path A.h5 B.h5, there and back."""
+
+    stores: ClassVar[int] = 2
+    sizes: tuple[int, ...] = (5, 20, 100)
+    """episodes of the other arm"""
+
+
+@dataclass(frozen=True)
+class TransferFilms(Published):
+    """What do films without a robot do to a model that is trained with them, and does one notice them?"""
+
+    films: Path = Path("videos.h5")
+    """a store of films (jepaflow convert FOLDER), frames of the same size as the robot's"""
+    shares: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5)
+    """of the training windows that are films'"""
+
+
+@dataclass(frozen=True)
+class TransferLooks(Published):
+    """What does a change of light, colour, camera or clutter cost a model that never saw one?"""
+
+    looks: tuple[Path, ...] = ()
+    """stores of the same motions (jepaflow collect with the same --seed and another --fix), the usual look first"""
+
+
+@dataclass(frozen=True)
 class Publish:
     """Write a page and its figures for every study that has results, and an index of them."""
 
@@ -137,13 +166,16 @@ Args = (
     Annotated[Density, tyro.conf.subcommand("density", prefix_name=False)]
     | Annotated[Views, tyro.conf.subcommand("views", prefix_name=False)]
     | Annotated[Blindness, tyro.conf.subcommand("blindness", prefix_name=False)]
+    | Annotated[TransferArms, tyro.conf.subcommand("transfer-arms", prefix_name=False)]
+    | Annotated[TransferFilms, tyro.conf.subcommand("transfer-films", prefix_name=False)]
+    | Annotated[TransferLooks, tyro.conf.subcommand("transfer-looks", prefix_name=False)]
     | Annotated[Tension, tyro.conf.subcommand("tension", prefix_name=False)]
     | Annotated[Horizon, tyro.conf.subcommand("horizon", prefix_name=False)]
     | Annotated[Publish, tyro.conf.subcommand("publish", prefix_name=False)]
 )
 
 
-def run(args: Density | Views | Blindness | Tension | Horizon | Publish) -> int:
+def run(args: Published | Tension | Horizon | Publish) -> int:
     """Run the study; 0 when every cell was trained and measured, or as many as --runs asked for."""
     if isinstance(args, Publish):
         from jepaflow.studies.pages import publish
@@ -199,6 +231,13 @@ def _title(what: str, args: Common) -> str:
     return f"{what} ({args.train.dataset.path[0].stem}, {args.train.preset}, {cell})"
 
 
+NAMES: dict[type, str] = {
+    TransferArms: "transfer_arms",
+    TransferFilms: "transfer_films",
+    TransferLooks: "transfer_looks",
+}
+
+
 def _published(args: Published) -> int:
     """Run a study, write what it found and say it; with runs left, say how many."""
     import torch
@@ -209,7 +248,7 @@ def _published(args: Published) -> int:
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    name = args.name or type(args).__name__.lower()
+    name = args.name or NAMES.get(type(args), type(args).__name__.lower())
     campaign = Campaign(
         name=name,
         runs=args.output_dir or Path("runs/studies") / name,
@@ -248,4 +287,10 @@ def _design(args: Published, campaign: Campaign) -> Design:
         return designs.density(args.train, args.seeds, args.sizes, args.budget, campaign.runs)
     if isinstance(args, Blindness):
         return designs.blindness(args.train, args.seeds, args.causes, campaign.runs)
+    if isinstance(args, TransferArms):
+        return designs.arms(args.train, args.seeds, args.sizes, campaign.runs)
+    if isinstance(args, TransferFilms):
+        return designs.films(args.train, args.seeds, args.films, args.shares, campaign.runs)
+    if isinstance(args, TransferLooks):
+        return designs.looks(args.train, args.seeds, args.looks)
     return designs.views(args.train, args.seeds)

@@ -9,15 +9,21 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json, write_json
 from jepaflow.data.split import split_episodes
 from jepaflow.data.store import Store
+from jepaflow.studies import arms as between
 from jepaflow.studies import blindness as blind
 from jepaflow.studies import density_plan
+from jepaflow.studies import films as foreign
+from jepaflow.studies import looks as look
 from jepaflow.studies import views as seen
+from jepaflow.studies.arms_page import arms_outcome
 from jepaflow.studies.blindness_page import blindness_outcome
 from jepaflow.studies.campaign import Design
 from jepaflow.studies.cells import Result
 from jepaflow.studies.density import density_study, gather, measures_of
 from jepaflow.studies.density_page import density_outcome
 from jepaflow.studies.density_plan import Plan
+from jepaflow.studies.films_page import films_outcome
+from jepaflow.studies.looks_page import looks_outcome
 from jepaflow.studies.marks import store_mark
 from jepaflow.studies.outcome import Outcome
 from jepaflow.studies.views_page import views_outcome
@@ -120,3 +126,78 @@ def views(config: TrainConfig, seeds: int) -> Design:
         return views_outcome(found, config, store.path.stem, step, fps, held_out_count(config), seeds)
 
     return Design(seen.views_study(config, seeds), tell)
+
+
+def arms(config: TrainConfig, seeds: int, sizes: Sequence[int], runs: Path) -> Design:
+    """What does a model of one arm save on another?
+
+    Args:
+        config: of the training, with two stores.
+        seeds: trainings of each setting.
+        sizes: episodes of the other arm.
+        runs: folder of the runs; stores in the common form lie beside them.
+
+    Raises:
+        JepaflowError: as `find_arms`.
+    """
+    both = between.find_arms(config, runs / "stores")
+
+    def tell(results: Sequence[Result]) -> Outcome:
+        steps = [config.block / Store(arm.store).fps for arm in both]
+        return arms_outcome(between.gather(results, both, sizes), config, both, steps, seeds)
+
+    return Design(between.arms_study(config, both, seeds, sizes), tell)
+
+
+def films(config: TrainConfig, seeds: int, path: Path, shares: Sequence[float], runs: Path) -> Design:
+    """What do films without a robot do to a model?
+
+    Args:
+        config: of the training, with the robot's store.
+        seeds: trainings of each setting.
+        path: a store of films.
+        shares: of the training windows that are films'.
+        runs: folder of the runs; stores of mixed-in films lie beside them.
+
+    Raises:
+        JepaflowError: as `films_study`.
+    """
+    study, store = (
+        foreign.films_study(config, path, shares, seeds, runs / "stores", store_mark(path)),
+        Store(config.dataset.path[0]),
+    )
+
+    def tell(results: Sequence[Result]) -> Outcome:
+        step = config.block / store.fps
+        return films_outcome(
+            foreign.gather(results), config, store.path.stem, path.stem, step, held_out_count(config), seeds
+        )
+
+    return Design(study, tell)
+
+
+def looks(config: TrainConfig, seeds: int, stores: Sequence[Path]) -> Design:
+    """What does another look of the same world cost?
+
+    Args:
+        config: of the training, in the usual look.
+        seeds: trainings.
+        stores: recordings of the same motions, the usual look first.
+
+    Raises:
+        JepaflowError: as `looks_study`.
+    """
+    study, store = look.looks_study(config, stores, seeds), Store(config.dataset.path[0])
+
+    def tell(results: Sequence[Result]) -> Outcome:
+        told, episodes = {path.stem: _changed(path) for path in stores}, Store(stores[0]).num_episodes
+        step = config.block / store.fps
+        return looks_outcome(look.gather(results), told, config, store.path.stem, step, episodes, seeds)
+
+    return Design(study, tell)
+
+
+def _changed(store: Path) -> str:
+    """What was fixed when a store's dataset was recorded, as far as its folder beside it tells."""
+    record = store.with_suffix("") / "meta" / "collect.json"
+    return ", ".join(map(str, read_json(record).get("fix", []))) if record.is_file() else ""

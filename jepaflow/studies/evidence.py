@@ -65,11 +65,16 @@ class Evidence:
         return self._encode(choose_episodes(self.run.train_episodes, most, 0))
 
     @cached_property
+    def fresh_store(self) -> Store | None:
+        """The store of the fresh episodes; None where there are none."""
+        return None if self._fresh is None else Store(self._fresh[0])
+
+    @cached_property
     def fresh(self) -> list[Trajectory] | None:
         """Latents of the fresh episodes; None where there are none."""
-        if self._fresh is None:
+        if self._fresh is None or self.fresh_store is None:
             return None
-        return encode(self.run, Store(self._fresh[0]), choose_episodes(self._fresh[1], HELD_OUT_EPISODES, 0))
+        return encode(self.run, self.fresh_store, choose_episodes(self._fresh[1], HELD_OUT_EPISODES, 0))
 
     def _encode(self, episodes: list[int]) -> list[Trajectory]:
         return encode(self.run, self.store, episodes)

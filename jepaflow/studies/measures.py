@@ -22,7 +22,7 @@ from jepaflow.diagnosis.foresight import carrying, owners
 from jepaflow.diagnosis.geometry import measure_geometry
 from jepaflow.diagnosis.latents import Trajectory
 from jepaflow.diagnosis.probe_targets import Target, find_targets, read_targets
-from jepaflow.diagnosis.ridge import Linear, ridge
+from jepaflow.diagnosis.ridge import FOLDS, Linear, ridge
 from jepaflow.studies.evidence import Evidence, stacked
 from jepaflow.studies.readings import Ratio, Readings, sum_by_episode
 from jepaflow.worldmodel.jepa import JEPA
@@ -59,7 +59,7 @@ class Foretelling:
             "skill": _by_episode(windows, errors, copied),
             "mean_skill": _by_episode(windows, _squared(mean, windows.target), copied),
         }
-        for target in find_places(evidence.store):
+        for target in readable(evidence):
             reader, truth = _fit(evidence, target), self._truth(evidence, target)
             still = np.square(truth.history[:, -1:].numpy() - truth.target.numpy()).sum(-1)
             usual = _truths(evidence, target, evidence.fitted_on).mean(0)
@@ -121,7 +121,7 @@ class Reading:
     def __call__(self, evidence: Evidence) -> Readings:
         """Read every held-out frame."""
         along, ratios = evidence.held_out, {}
-        for target in find_places(evidence.store):
+        for target in readable(evidence):
             scale = _truths(evidence, target, evidence.fitted_on).std(0)
             scale = np.where(scale > 1e-9, scale, np.inf)  # what never moved in training counts for nothing
             truth, read = _truths(evidence, target, along), _read(_fit(evidence, target), stacked(along))
@@ -141,6 +141,11 @@ def find_places(store: Store) -> list[Target]:
         return []
     places = [target for target in known if target.name in PLACES]
     return places or [target for target in known if target.name == "joints"]
+
+
+def readable(evidence: Evidence) -> list[Target]:
+    """Places that a probe can be fitted for: none where there are fewer episodes than it is cross-validated on."""
+    return find_places(evidence.store) if len(evidence.fitted_on) >= FOLDS else []
 
 
 def imagine(model: JEPA, windows: Windows) -> Float[Tensor, "W N D"]:

@@ -25,11 +25,16 @@ def drawer(study: str) -> Draw:
     Raises:
         JepaflowError: for an unknown one.
     """
-    from jepaflow.studies.blindness_page import draw_blindness
-    from jepaflow.studies.density_page import draw_density
-    from jepaflow.studies.views_page import draw_views
+    from jepaflow.studies import arms_page, blindness_page, density_page, films_page, looks_page, views_page
 
-    known: dict[str, Draw] = {"blindness": draw_blindness, "density": draw_density, "views": draw_views}
+    known: dict[str, Draw] = {
+        "density": density_page.draw_density,
+        "views": views_page.draw_views,
+        "blindness": blindness_page.draw_blindness,
+        "arms": arms_page.draw_arms,
+        "films": films_page.draw_films,
+        "looks": looks_page.draw_looks,
+    }
     if study not in known:
         raise JepaflowError(f"There is no study {study!r} that could be drawn. Known: {', '.join(known)}.")
     return known[study]

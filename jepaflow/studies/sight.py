@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy import ndarray
 from torch import Tensor
 
 from jepaflow.diagnosis.forecast import ForecastErrors, measure_forecast, summarise
@@ -51,12 +50,12 @@ class Seeing:
         geometry, moments = measure_geometry(evidence.held_out)
         spread, dim = spread_estimate([moments], DRAWS).value, evidence.model.config.latent_dim
         verdict = judge(summarise([own], DRAWS), geometry.effective_rank.value, dim, spread=spread)
-        ratios = {"action_gain": _gain(own)}
+        ratios = {"action_gain": gain(own)}
         known = self._errors(evidence, evidence.trained(self.trained))
         ratios["train_skill"] = _skill(known)
         if evidence.fresh is not None:
             fresh = self._errors(evidence, evidence.fresh)
-            ratios |= {"fresh_skill": _skill(fresh), "fresh_gain": _gain(fresh)}
+            ratios |= {"fresh_skill": _skill(fresh), "fresh_gain": gain(fresh)}
         motion, still = move(evidence.held_out)
         scalars = {"verdict": float(SIGHTS.index(verdict.sight)), "skilful_to": float(verdict.skilful_to)}
         return Readings(ratios, {**scalars, "motion": motion, "still": still, "spread": spread})
@@ -88,9 +87,9 @@ def _skill(errors: ForecastErrors) -> Ratio:
     return Ratio(errors.episodes, errors.model, errors.copy, errors.count)
 
 
-def _gain(errors: ForecastErrors) -> Ratio:
+def gain(errors: ForecastErrors) -> Ratio:
     """What the right actions add to skill, as a ratio: 1 − (copy − shuffled + model) / copy."""
-    lost: Float[ndarray, "E N"] = errors.paired_copy - errors.shuffled + errors.paired_model
+    lost = errors.paired_copy - errors.shuffled + errors.paired_model
     return Ratio(errors.episodes, lost, errors.paired_copy, errors.paired_count)
 
 

@@ -1,10 +1,11 @@
-"""Stores made from a store, with one thing wrong on purpose: frames that belong to another episode, episodes cut into pieces.
+"""Stores made from a store: frames that belong to another episode, episodes cut into pieces, actions in a common form, films
+without any.
 
 What is made lies beside the study's runs, under a name that is a hash of what it was made from, so it is made once.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ from numpy import ndarray
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path
+from jepaflow.data.scaling import column_statistics
 from jepaflow.data.store import Store
 from jepaflow.studies.marks import store_mark
 
@@ -40,7 +42,7 @@ def mispaired(source: Path, folder: Path, seed: int = 0) -> Path:
     donor[order] = np.roll(order, 1)  # one cycle through all: nobody keeps its own
     frames = [store.episode_rows(e) for e in range(store.num_episodes)]
     told = [np.resize(store.episode_rows(int(d)), len(rows)) for d, rows in zip(donor, frames)]
-    return make_store(store, frames, told, folder, f"mispaired-{seed}")
+    return make_store(store, frames, _told(store, told), folder, f"mispaired-{seed}")
 
 
 def in_pieces(source: Path, folder: Path, episodes: Sequence[int], length: int) -> Path:
@@ -60,39 +62,100 @@ def in_pieces(source: Path, folder: Path, episodes: Sequence[int], length: int) 
     pieces = [rows[i : i + length] for rows in whole for i in range(0, len(rows) - length + 1, length)]
     if len(pieces) < 2:
         raise JepaflowError(f"{source} has no two pieces of {length} control steps. Name more or longer episodes.")
-    return make_store(store, pieces, pieces, folder, f"pieces-{length}-{list(episodes)}")
+    return make_store(store, pieces, _told(store, pieces), folder, f"pieces-{length}-{list(episodes)}")
+
+
+def normalised(source: Path, folder: Path, width: int, episodes: Sequence[int]) -> Path:
+    """The same episodes with actions that a model of other arms can be given: z-scored, filled up with zeros.
+
+    Args:
+        source: a store with at most ``width`` entries in an action.
+        folder: where the new one goes.
+        width: of an action then.
+        episodes: whose mean and deviation count (those of the training).
+    """
+    store = Store(source)
+    rows = [store.episode_rows(e) for e in range(store.num_episodes)]
+    low = _told(store, rows)
+    mean, std = column_statistics([store], [tuple(episodes)], "action")
+    scaled = (low["action"] - mean) / std
+    low["action"] = np.pad(scaled, ((0, 0), (0, width - scaled.shape[1]))).astype(np.float32)
+    return make_store(store, rows, low, folder, f"normalised-{width}-{list(episodes)}")
+
+
+def action_free(
+    films: Path, clips: Sequence[int], frames: int, like: Path, episodes: Sequence[int], folder: Path
+) -> Path:
+    """Films that can be mixed with a robot's episodes: at its rate, every action the robot's mean one (0 once scaled).
+
+    Args:
+        films: a store of frames of the same size.
+        clips: episodes of it that are used, over and over, until there are enough frames.
+        frames: how many; the last clip is whole.
+        like: the robot's store.
+        episodes: of it, whose mean action counts.
+        folder: where the new one goes.
+
+    Raises:
+        JepaflowError: when frames are of another size.
+    """
+    store, robot = Store(films), Store(like)
+    if store.image_size != robot.image_size:
+        raise JepaflowError(
+            f"{films} has frames of {store.image_size} px, {like} of {robot.image_size} px. Convert them alike."
+        )
+    every = max(1, round(store.fps / robot.fps))
+    rows: list[Int[ndarray, " _"]] = []
+    while sum(map(len, rows)) < frames:
+        rows.append(store.episode_rows(clips[len(rows) % len(clips)])[::every])
+    total, mean = sum(map(len, rows)), column_statistics([robot], [tuple(episodes)], "action")[0]
+    low: dict[str, ndarray] = {"action": np.tile(mean.astype(np.float32), (total, 1))}
+    low |= {n: np.zeros((total, robot.dim(n)), np.float32) for n in LOW[1:] if n in robot.columns}
+    what = f"films-{frames}-{list(clips)}-{store_mark(like)}-{list(episodes)}"
+    return make_store(store, rows, low, folder, what, robot)
+
+
+def _told(store: Store, rows: Sequence[Int[ndarray, " _"]]) -> dict[str, ndarray]:
+    """Actions and states of these rows."""
+    return {name: store.read(name, np.concatenate(rows)) for name in LOW if name in store.columns}
 
 
 def make_store(
-    store: Store, frames: Sequence[Int[ndarray, " _"]], told: Sequence[Int[ndarray, " _"]], folder: Path, what: str
+    store: Store,
+    frames: Sequence[Int[ndarray, " _"]],
+    low: Mapping[str, ndarray],
+    folder: Path,
+    what: str,
+    like: Store | None = None,
 ) -> Path:
     """Write a store of these rows of another, unless it is there; returns its path.
 
     Args:
         store: that is copied from.
         frames: rows of the pictures, episode by episode.
-        told: rows of actions and states.
+        low: actions and states, row by row.
         folder: where it goes.
         what: was done, for its name.
+        like: the store whose description it is given; ``store`` itself when not given.
     """
     digest = hashlib.sha256(f"{store_mark(store.path)} {what}".encode()).hexdigest()[:10]
     path = folder / f"{what.split('-')[0]}-{digest}.h5"
     if path.is_file():
         return path
-    rows, from_rows = np.concatenate(frames), np.concatenate(told)
-    lengths = np.array([len(one) for one in frames], np.int64)
+    rows, lengths = np.concatenate(frames), np.array([len(one) for one in frames], np.int64)
+    described = (like or store).path
     with atomic_path(path) as temporary, h5py.File(store.path) as source, h5py.File(temporary, "w") as out:
         for name in sorted(store.columns):
             if name.startswith("pixels"):
                 _copy_frames(source[name], out, name, rows)
-        for name in LOW:
-            if name in store.columns:
-                out[name] = store.read(name, from_rows)
+        for name, values in low.items():
+            out[name] = values
         out["episode_idx"] = np.repeat(np.arange(len(lengths)), lengths)
         out["step_idx"] = np.concatenate([np.arange(length) for length in lengths])
         out["ep_len"], out["ep_offset"] = lengths, np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-        for key in ("jepaflow", "complete"):
-            out.attrs[key] = source.attrs[key]
+        with h5py.File(described) as other:
+            for key in ("jepaflow", "complete"):
+                out.attrs[key] = other.attrs[key]
     return path
 
 

@@ -1,0 +1,163 @@
+"""The same world in another look: light, colours, the camera's place, things that have no part in the task.
+
+A simulated world is recorded again with one factor of variation fixed to another value and everything else, every motion
+included, as it was. A model that never saw a change is asked on each recording: how well does it foretell what it sees
+(skill), can the places still be read from its latents by probes of the usual look (R²), and how far do latents move from those
+of the very same instant in the usual look (agreement)?
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.common.results import Row
+from jepaflow.data.store import Store
+from jepaflow.diagnosis.as_row import as_row
+from jepaflow.diagnosis.forecast import cut_windows, measure_forecast
+from jepaflow.diagnosis.latents import Trajectory
+from jepaflow.diagnosis.probe_data import encode
+from jepaflow.diagnosis.resample import Estimate
+from jepaflow.studies.abroad import probed
+from jepaflow.studies.cells import Cell, Result, Study, with_steps
+from jepaflow.studies.disturbed import agreement
+from jepaflow.studies.evidence import Evidence
+from jepaflow.studies.marks import store_mark
+from jepaflow.studies.measures import Foretelling, Reading, Shape
+from jepaflow.studies.readings import Ratio, Readings, pool
+from jepaflow.studies.sight import Seeing
+from jepaflow.training.config import TrainConfig
+
+HORIZON = 5
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Ratios ``<look>:skill``, ``<look>:<target>_r2`` and, but for the usual look, ``<look>:agreement``."""
+
+    stores: tuple[Path, ...]
+    """the usual look first"""
+    marks: tuple[str, ...]
+    horizon: int = HORIZON
+    name: str = "looks"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the figures depend on."""
+        return {"stores": list(self.marks), "horizon": self.horizon, "version": 1}
+
+    def __call__(self, evidence: Evidence) -> Readings:
+        """Look at every recording."""
+        ratios: dict[str, Ratio] = {}
+        usual: list[Trajectory] = []
+        model = evidence.model
+        for path in self.stores:
+            store = Store(path)
+            along = encode(evidence.run, store, list(range(store.num_episodes)))
+            windows = cut_windows(along, model.config.history, self.horizon)
+            if windows is None:
+                raise JepaflowError(f"No episode of {path} is long enough for a forecast. Record longer ones.")
+            errors = measure_forecast(model, windows)
+            ratios[f"{path.stem}:skill"] = Ratio(errors.episodes, errors.model, errors.copy, errors.count)
+            read = probed((evidence.store, evidence.fitted_on), (store, along), model.config.block)
+            ratios |= {f"{path.stem}:{name}": one for name, one in read.items()}
+            if usual:
+                ratios[f"{path.stem}:agreement"] = agreement(along, usual)
+            usual = usual or along
+        return Readings(ratios)
+
+
+def check_pairs(stores: Sequence[Path]) -> None:
+    """Refuse recordings that are not of the same motions.
+
+    Raises:
+        JepaflowError: naming the first that is not.
+    """
+    usual = Store(stores[0])
+    told = usual.read("action", np.arange(usual.length))
+    for path in stores[1:]:
+        other = Store(path)
+        same = other.ep_len.tolist() == usual.ep_len.tolist()
+        if not same or not np.array_equal(other.read("action", np.arange(other.length)), told):
+            raise JepaflowError(
+                f"{path} does not hold the same actions as {stores[0]}, so instants cannot be compared. Record both with the "
+                "same --seed and --episodes, and a --fix that changes the look alone."
+            )
+
+
+def looks_study(config: TrainConfig, stores: Sequence[Path], seeds: int) -> Study:
+    """One cell for each seed, judged on every look.
+
+    Args:
+        config: of the training, on the usual look.
+        stores: the usual look, then the changed ones.
+        seeds: how many.
+
+    Raises:
+        JepaflowError: for fewer than two stores, two of one name, or other motions.
+    """
+    if len(stores) < 2 or len({path.stem for path in stores}) < len(stores):
+        raise JepaflowError("Name the usual look and at least one other, as stores with names of their own.")
+    check_pairs(stores)
+    usual = with_steps(config, config.steps)
+    cells = [Cell("usual", replace(usual, seed=seed)) for seed in range(config.seed, config.seed + seeds)]
+    looks = Looks(tuple(stores), tuple(store_mark(path) for path in stores))
+    return Study(
+        "looks", tuple(cells), (Foretelling(HORIZON, config.history), Shape(), Reading(), Seeing(HORIZON), looks)
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """One recording: ``skill@1``, ``skill@5``, ``<target>_r2``, ``agreement``."""
+
+    name: str
+    figures: Mapping[str, Estimate]
+    seeds: Mapping[str, tuple[float, ...]]
+
+
+def gather(results: Sequence[Result]) -> tuple[Look, ...]:
+    """Pool seeds; the usual look first."""
+    runs, names = [result.readings for result in results], []
+    for key in runs[0].ratios:
+        look, colon, _ = key.partition(":")
+        if colon and look not in names:
+            names.append(look)
+    return tuple(_look(name, runs) for name in names)
+
+
+def _look(look: str, runs: Sequence[Readings]) -> Look:
+    figures, seeds = {}, {}
+    for key in runs[0].ratios:
+        if not key.startswith(f"{look}:"):
+            continue
+        name, estimates = key.partition(":")[2], pool([one.ratios[key] for one in runs])
+        for h in (1, len(estimates)) if name == "skill" else (1,):
+            label = f"skill@{h}" if name == "skill" else name
+            figures[label] = estimates[h - 1]
+            seeds[label] = tuple(float(one.ratios[key].values()[h - 1]) for one in runs)
+    return Look(look, figures, seeds)
+
+
+def looks_rows(found: Sequence[Look], stem: str, seeds: int) -> tuple[Row, ...]:
+    """Rows ``<stem>/<look>/<figure>``."""
+    rows: list[Row] = []
+    over = "95 % interval over seeds and episodes"
+    for look in found:
+        for name, one in look.figures.items():
+            if name == "agreement":
+                note, unit, floors = (
+                    "1 − distance²/variance to the same instants in the usual look",
+                    "fraction",
+                    "mean_latent",
+                )
+            elif name.endswith("_r2"):
+                note, unit, floors = "probe fitted in the usual look", "R²", "mean"
+            else:
+                note, unit, floors = "what is seen in this look, foretold", "skill", "copy_last"
+            usual = {} if look is found[0] or name == "agreement" else {"usual": found[0].figures[name].value}
+            rows += as_row(f"{stem}/{look.name}/{name}", one, unit, f"{note}; {over}", {floors: 0.0}, usual, seeds)
+    return tuple(rows)

@@ -1,0 +1,146 @@
+"""What the study of looks says to people, and its figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, new_figure, png, style
+from jepaflow.diagnosis.resample import Estimate
+from jepaflow.diagnosis.words import number, show
+from jepaflow.studies.looks import Look, looks_rows
+from jepaflow.studies.outcome import Outcome, Table
+from jepaflow.training.config import TrainConfig
+
+BOTTOM = -1.5
+"""Values below this are off the chart."""
+
+
+def looks_outcome(
+    found: Sequence[Look],
+    told: Mapping[str, str],
+    config: TrainConfig,
+    data: str,
+    step_seconds: float,
+    episodes: int,
+    seeds: int,
+) -> Outcome:
+    """Page and figures.
+
+    Args:
+        found: the usual look first.
+        told: what was changed in each.
+        config: of the training.
+        data: what the dataset is called.
+        step_seconds: of a model step.
+        episodes: of each recording.
+        seeds: of the training.
+    """
+    method = (
+        f"{seeds} models of {data} ({config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}), all of the "
+        f"usual look; {episodes} episodes recorded anew in each look: the same motions, one factor changed. A model step is "
+        f"{step_seconds:.2g} s.",
+        "Changed: " + "; ".join(f"{name}: {what}" for name, what in told.items() if what) + ".",
+        "R²: probes fitted on training episodes in the usual look. Agreement: 1 − squared distance between the latents of the same "
+        "instant in both looks / the variance in the usual one (1: the same; 0: no nearer than the mean latent).",
+    )
+    limits = (
+        f"Reduced for this machine: {config.steps} steps (2,000 is the default), frames of 64 px. Success in closed loop is not "
+        "measured: at so few steps no model plans well enough.",
+        "One value of each factor, chosen by hand: how much is lost depends on how much is changed.",
+        "Skill in a changed look is a ratio in the latents of what is seen there: a model may foretell well what it misreads. R² "
+        "and agreement say whether it misreads.",
+    )
+    return Outcome(
+        title=f"In another light: {data}",
+        question="What does a change of light, colour, camera or clutter cost a model that never saw one?",
+        method=method,
+        answers=_answers(found),
+        limits=limits,
+        captions={"looks": "Means over seeds with 95 % intervals over seeds and episodes; dots: single seeds. Dashed: the floor "
+                  "(“nothing changes”, the mean); grey line: the usual look."},
+        tables=(_table(found, told),),
+        rows=looks_rows(found, f"transfer/{data}", seeds),
+        facts=_facts(found),
+    )  # fmt: skip
+
+
+def _answers(found: Sequence[Look]) -> tuple[str, ...]:
+    usual, changed = found[0], found[1:]
+    names = [n for n in usual.figures if n.startswith("skill@") or n.endswith("_r2")]
+    said = []
+    ordered = sorted(changed, key=lambda look: look.figures["agreement"].value)
+    said.append("Latent agreement with the usual look: " + _listed(ordered, "agreement") + ".")
+    for name in names:
+        words = f"R² of the {name[:-3]}" if name.endswith("_r2") else name
+        said.append(f"{words}: {show(usual.figures[name])} in the usual look; {_listed(ordered, name)}.")
+    return tuple(said)
+
+
+def _listed(looks: Sequence[Look], name: str) -> str:
+    return ", ".join(f"{look.name} {_short(look.figures[name])}" for look in looks)
+
+
+def _short(one: Estimate) -> str:
+    return number(one.value) if abs(one.value) < 100 else f"{one.value:,.0f}".replace("-", "−")
+
+
+def _table(found: Sequence[Look], told: Mapping[str, str]) -> Table:
+    names = [*found[0].figures, "agreement"]
+    rows = [
+        (
+            look.name,
+            told.get(look.name) or "nothing",
+            *(show(look.figures[n]) if n in look.figures else "–" for n in names),
+        )
+        for look in found
+    ]
+    heads = ("look", "changed", *(n.replace("_r2", ", R²") for n in names))
+    return Table("By look", heads, tuple(rows), "Brackets: 95 % intervals over seeds and episodes.")
+
+
+def _facts(found: Sequence[Look]) -> dict[str, Any]:
+    figures = {
+        look.name: {n: [e.value, e.low, e.high, list(look.seeds[n])] for n, e in look.figures.items()} for look in found
+    }
+    return {"looks": figures}
+
+
+def draw_looks(outcome: Outcome) -> dict[str, bytes]:
+    """A panel for each figure, a bar for each look."""
+    looks = outcome.facts["looks"]
+    usual = next(iter(looks.values()))
+    names = ["skill@1", *(n for n in usual if n.endswith("_r2")), "agreement"]
+    figure = new_figure(10.4, 3.3 * ((len(names) + 1) // 2))
+    axes = figure.subplots((len(names) + 1) // 2, 2, squeeze=False).ravel()
+    for ax, name in zip(axes, names):
+        _draw(ax, name, looks)
+    for ax in axes[len(names) :]:
+        ax.set_axis_off()
+    figure.suptitle(outcome.title, fontsize=11, color=INK)
+    return {"looks": png(figure)}
+
+
+def _draw(ax: Axes, name: str, looks: dict[str, Any]) -> None:
+    style(ax)
+    known = {look: figures[name] for look, figures in looks.items() if name in figures}
+    at = np.arange(len(known))
+    values = np.array([v for v, *_ in known.values()])
+    error = [[v - lo for v, lo, *_ in known.values()], [hi - v for v, _, hi, _ in known.values()]]
+    usual = next(iter(looks))
+    ax.bar(at, values, 0.7, color=[CLASSES[0] if look == usual else CLASSES[1] for look in known], alpha=0.55)
+    ax.errorbar(at, values, error, fmt="none", color=INK, linewidth=1)
+    for x, (*_, seeds) in zip(at, known.values()):
+        ax.plot([x + 0.18] * len(seeds), seeds, ".", color=INK, markersize=4, mew=0)
+    if usual in known:
+        ax.axhline(known[usual][0], color=MUTED, linewidth=0.8)
+    ax.axhline(0, color=MUTED, linewidth=1, linestyle="--")
+    low = float(min(lo for _, lo, *_ in known.values()))
+    ax.set_ylim(max(BOTTOM, min(-0.05, 1.1 * low)), 1.02)
+    for place, value in enumerate(values.tolist()):
+        if value < BOTTOM:
+            ax.text(place, BOTTOM + 0.05, number(value, 1), ha="center", fontsize=8, color="white")
+    ax.set_xticks(at, list(known), fontsize=8, rotation=30, ha="right")
+    words = {"skill@1": "skill, 1 model step ahead", "agreement": "latent agreement with the usual look"}
+    ax.set_ylabel(words.get(name, f"R² of the {name[:-3]}"), fontsize=9, color=INK)
