@@ -13,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from jepaflow.subgoals.build import BuildConfig, Edges, cheapest, priced
-from jepaflow.subgoals.chains import joined
+from jepaflow.subgoals.chains import joined, towards_like
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.reachability import Reachability
 
@@ -62,6 +62,31 @@ def attach(
     features = np.concatenate([graph.features, start[None].numpy(), goal[None].numpy()])
     whole = Graph.from_edges(source, target, cost, features, weight)
     return Attached(whole, n, n + 1)
+
+
+def attach_start(
+    graph: Graph,
+    reach: Reachability,
+    marks: Float[Tensor, "N D"],
+    start: Float[Tensor, " D"],
+    config: BuildConfig | None = None,
+) -> Attached:
+    """Join a start alone, where a walk may end at more landmarks than one (`language.product`).
+
+    The goal's node is there, so that failures are told in the same words, and no edge leads to it. Arguments as in `attach`.
+    """
+    config, n = config or BuildConfig(), graph.nodes
+    if config.like > 0:
+        out, pay = towards_like(marks, start, config)
+        weight = np.exp(-pay + pay.min())
+    else:
+        pairs = np.stack([np.zeros(n, np.int64), np.arange(n)], 1)
+        best = _best(priced(reach, start[None], marks, pairs, config), config)
+        out, pay, weight = best.target, best.cost, best.p
+    source, target = np.append(graph.source, np.full(len(out), n)), np.append(graph.indices, out)
+    cost, weight = np.append(graph.cost, pay), np.append(np.exp(graph.log_ref), weight)
+    features = np.concatenate([graph.features, start[None].numpy(), start[None].numpy()])
+    return Attached(Graph.from_edges(source, target, cost, features, weight), n, n + 1)
 
 
 def _best(edges: Edges, config: BuildConfig) -> Edges:

@@ -76,6 +76,14 @@ def likest(
     return rows, which.flatten().numpy(), values.flatten().numpy().astype(np.float64) / a.shape[1] ** 0.5
 
 
+def towards_like(
+    marks: Float[Tensor, "N D"], start: Float[Tensor, " D"], config: BuildConfig
+) -> tuple[Int[ndarray, " n"], Float[ndarray, " n"]]:
+    """Return the landmarks that look most like a start, and what joining each of them costs, model steps."""
+    _, out, away = likest(start[None], marks, config.neighbours)
+    return out, TOUCH + config.unlike * away
+
+
 def joined(
     graph: Graph,
     marks: Float[Tensor, "N D"],
@@ -85,9 +93,8 @@ def joined(
 ) -> Graph:
     """Add start (node N) and goal (node N + 1): each joined to the landmarks that look most like it."""
     n = graph.nodes
-    _, out, near = likest(start[None], marks, config.neighbours)
-    _, into, far = likest(goal[None], marks, config.neighbours)
-    pay_out, pay_in = (TOUCH + config.unlike * away for away in (near, far))
+    out, pay_out = towards_like(marks, start, config)
+    into, pay_in = towards_like(marks, goal, config)
     source = np.concatenate([graph.source, np.full(len(out), n), into])
     target = np.concatenate([graph.indices, out, np.full(len(into), n + 1)])
     cost = np.concatenate([graph.cost, pay_out, pay_in])

@@ -91,13 +91,17 @@ class Seer(nn.Module):
         """Return logits, before calibration, of each object in each place."""
         n = len(start)
         start, now = start.flatten(0, 1), now.flatten(0, 1)
-        here = self.where(torch.cat([now, now - start], 1)).flatten(2)
-        nowhere = self.nowhere[None, :, None].expand(len(here), -1, 1)
-        here = torch.cat([here, nowhere], 2).softmax(-1)[..., :-1]
+        here = self._here(start, now)[..., :-1]
         inside = self.area(start).flatten(2).sigmoid()
         chance = torch.einsum("nok,npk->nop", here, inside).clamp(SMALLEST, 1 - SMALLEST)
         views = torch.logit(chance).reshape(n, self.views, *chance.shape[1:])
         return (views * self.weight.exp()[None, :, None, None]).mean(1) + self.bias
+
+    def _here(self, start: Float[Tensor, "nV C G G"], now: Float[Tensor, "nV C G G"]) -> Float[Tensor, "nV O cells"]:
+        """Where each object is now: a distribution over cells, and nowhere (the last)."""
+        here = self.where(torch.cat([now, now - start], 1)).flatten(2)
+        nowhere = self.nowhere[None, :, None].expand(len(here), -1, 1)
+        return torch.cat([here, nowhere], 2).softmax(-1)
 
     @torch.no_grad()
     def probabilities(
@@ -127,15 +131,45 @@ class Seer(nn.Module):
         seen = self.presence(start[None])[0] >= self.absent.double().numpy()
         return tuple(dict.fromkeys(thing for thing, is_there in zip(self.things(), seen, strict=True) if is_there))
 
+    def rows(self, said: Thing) -> list[int]:
+        """Which objects a name may mean."""
+        return [i for i, thing in enumerate(self.objects) if _fits(said, thing)]
+
+    def columns(self, said: Thing) -> list[int]:
+        """Which places a name may mean."""
+        return [i for i, thing in enumerate(self.places) if _fits(said, thing)]
+
+    @torch.no_grad()
+    def centres(self, start: Float[Tensor, "n V C G G"]) -> Float[ndarray, "n P V 2"]:
+        """Return where each place lies in each view: mean row and column of the cells that are it."""
+        inside = self.area(start.flatten(0, 1)).sigmoid().reshape(len(start), self.views, -1, self.grid, self.grid)
+        share = inside / inside.sum((3, 4), keepdim=True).clamp_min(1e-6)
+        cell = torch.arange(self.grid).to(share)
+        found = torch.stack([(share.sum(4) * cell).sum(3), (share.sum(3) * cell).sum(3)], -1)
+        return np.asarray(found.transpose(1, 2).double().numpy())
+
+    @torch.no_grad()
+    def moved(self, start: Float[Tensor, "n V C G G"], now: Float[Tensor, "n V C G G"]) -> Float[ndarray, "n O"]:
+        """Return how much of each object is no longer in the cells, or beside those, where it was; least over views.
+
+        A measure, no calibrated probability: nobody told the seer where things are.
+        """
+        before, after = (
+            self._here(start.flatten(0, 1), start.flatten(0, 1)),
+            self._here(start.flatten(0, 1), now.flatten(0, 1)),
+        )
+        cells = before[..., :-1].reshape(len(before), -1, self.grid, self.grid)
+        near = torch.cat([F.max_pool2d(cells, 3, 1, 1).flatten(2), before[..., -1:]], 2)
+        gone = (1 - torch.minimum(near, after).sum(-1)).clamp(0, 1)
+        return np.asarray(gone.reshape(len(start), self.views, -1).amin(1).double().numpy())
+
     def clause(self, chance: Float[ndarray, "n O P"], clause: Clause) -> Float[ndarray, " n"]:
         """Return the probability of a clause; a thing without a colour is any of its kind.
 
         Raises:
             JepaflowError: no sentence of the dataset named such a thing in such a place.
         """
-        rows = [i for i, thing in enumerate(self.objects) if _fits(clause.object, thing)]
-        place = clause.place
-        columns = [i for i, thing in enumerate(self.places) if place is not None and _fits(place, thing)]
+        rows, columns = self.rows(clause.object), [] if clause.place is None else self.columns(clause.place)
         if not rows or not columns:
             known = ", ".join(str(thing) for thing in dict.fromkeys(self.things()))
             raise JepaflowError(f'I have not learned to see "{clause}". I know {known}, and one in the other.')

@@ -1,0 +1,69 @@
+"""What the robot believes to have done: the seer's probabilities over the last few looks, for many desks in step.
+
+One frame errs: an arm in the way, a cube that hangs over the bin. So the log-odds of the last `LOOKS` frames are averaged
+(they say nearly the same, so they are not added up), and the hand must have finished its walk before anybody asks
+(`commander`).
+
+Legend: E desks, O objects, P places, V views.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from jepaflow.subgoals.language.clause import Clause, Thing
+from jepaflow.subgoals.language.potentials import Desks
+from jepaflow.subgoals.language.seeing import Seer
+
+LOOKS = 4
+"""model steps"""
+EDGE = 1e-6
+
+
+class Beliefs:
+    """Watches E desks from before anything was done there.
+
+    Args:
+        seer: the run's.
+        frames: of the desks' beginning.
+    """
+
+    def __init__(self, seer: Seer, frames: UInt8[ndarray, "E V S S 3"]) -> None:
+        self.seer, self.start = seer, seer.maps(frames)
+        self.desks = Desks.of(seer, self.start)
+        self._seen: deque[ndarray] = deque(maxlen=LOOKS)
+        self.see(frames)
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def see(self, frames: UInt8[ndarray, "E V S S 3"]) -> None:
+        """Take in what the desks look like now; once a model step."""
+        chance = np.clip(self.seer.probabilities(self.start, self.seer.maps(frames)), EDGE, 1 - EDGE)
+        self._seen.append(np.log(chance) - np.log1p(-chance))
+
+    def forget(self) -> None:
+        """Keep the last look alone: something new begins."""
+        while len(self._seen) > 1:
+            self._seen.popleft()
+
+    @property
+    def now(self) -> Float[ndarray, "E O P"]:
+        """Probability of each object's lying in each place."""
+        return np.asarray(1 / (1 + np.exp(-np.mean(self._seen, axis=0))))
+
+    def of(self, clauses: Sequence[Clause], desk: int) -> Float[ndarray, " m"]:
+        """Return the probability of each clause's being done on one desk."""
+        now = self.now[desk][None]
+        return np.array([float(self.seer.clause(now, clause)[0]) for clause in clauses])
+
+    def there(self, desk: int) -> tuple[Thing, ...]:
+        """Return what is on a desk, as it was seen at the beginning."""
+        return self.seer.there(self.start[desk])
+
+    def desk(self, desk: int) -> Desks:
+        """Return how one desk looked at the beginning."""
+        return Desks(self.desks.presence[desk : desk + 1], self.desks.centre[desk : desk + 1])
