@@ -24,6 +24,7 @@ from jepaflow.diagnosis.as_row import as_row
 from jepaflow.diagnosis.resample import Estimate, draw_weights, percentiles
 from jepaflow.studies.cells import Cell, Measure, Result, Study, with_steps
 from jepaflow.studies.density_plan import Plan, epoch_steps
+from jepaflow.studies.jolts import Jolts
 from jepaflow.studies.measures import Foretelling, Reading, Shape
 from jepaflow.studies.powerlaw import Power, fit_power
 from jepaflow.studies.readings import Readings
@@ -42,7 +43,7 @@ LIMIT = 1.0
 
 def measures_of(config: TrainConfig, extra: tuple[Measure, ...] = ()) -> tuple[Measure, ...]:
     """What is measured of every run."""
-    return (Foretelling(HORIZON, config.history), Shape(), Reading(), Seeing(HORIZON), *extra)
+    return (Foretelling(HORIZON, config.history), Shape(), Reading(), Seeing(HORIZON), Jolts(config.history), *extra)
 
 
 def density_study(config: TrainConfig, plan: Plan, windows: tuple[int, ...], extra: tuple[Measure, ...] = ()) -> Study:
@@ -168,13 +169,22 @@ def density_rows(found: Density, stem: str) -> tuple[Row, ...]:
                 at = f"{stem}/{family}/{name}/n={size}"
                 rows += as_row(at, estimate, unit, note, floors, seeds=found.plan.seeds)
             rows += _law_rows(growth, f"{stem}/{family}/{name}", unit, found.plan.seeds)
+    told: tuple[tuple[str, str, str], ...] = (
+        ("effective_rank", "directions", "collapsed"),
+        ("skilful_to", "model steps", "blind"),
+        ("frozen_auroc", "AUROC", "chance"),
+        ("jump_auroc", "AUROC", "chance"),
+    )
+    floors = {"collapsed": 1.0, "blind": 0.0, "chance": 0.5}
     for size, figures in found.figures["steps"].items():
-        for name in ("effective_rank", "skilful_to"):
+        for name, unit, floor in told:
             note = f"{size} training episodes, equal steps; low and high are the min and max of the seeds"
-            unit, floors = (
-                ("directions", {"collapsed": 1.0}) if name == "effective_rank" else ("model steps", {"blind": 0.0})
-            )
-            rows += as_row(f"{stem}/steps/{name}/n={size}", figures[name], unit, note, floors, seeds=found.plan.seeds)
+            if name in figures:
+                known = {floor: floors[floor]}
+                if name == "jump_auroc":
+                    known["copy_last"] = figures["jump_auroc_copy"].value
+                at = f"{stem}/steps/{name}/n={size}"
+                rows += as_row(at, figures[name], unit, note, known, seeds=found.plan.seeds)
     return tuple(rows)
 
 
@@ -216,8 +226,18 @@ def facts_of(found: Density) -> dict[str, Any]:
         family: [[e.value, e.low, e.high] for e in (sizes[n]["effective_rank"] for n in found.plan.sizes)]
         for family, sizes in found.figures.items()
     }
+    jolts = {
+        name: [[e.value, e.low, e.high] for size in found.plan.sizes if (e := found.figures["steps"][size].get(name))]
+        for name in ("frozen_auroc", "jump_auroc", "jump_auroc_copy")
+    }
     verdicts = {str(size): list(names) for size, names in found.verdicts.items()}
-    return {"growths": growths, "effective_rank": ranks, "verdicts": verdicts, "sizes": list(found.plan.sizes)}
+    return {
+        "growths": growths,
+        "effective_rank": ranks,
+        "jolts": jolts,
+        "verdicts": verdicts,
+        "sizes": list(found.plan.sizes),
+    }
 
 
 def _curve(growth: Growth) -> dict[str, list[float]]:

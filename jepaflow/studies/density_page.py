@@ -50,6 +50,8 @@ def density_outcome(found: Density, config: TrainConfig, data: str, step_seconds
         "Probes are fitted on the same episodes for every size, those of the largest: what differs is the latent.",
         "Growth is fitted by y = a − b·(n/N)^−c, b ≥ 0 and a ≤ 1. Intervals (95 %) come from 500 resamples of seeds and "
         "held-out episodes, with a fit for each.",
+        "Surprise: a next frame that is the last one again although the world moved (frozen), or one from 3 model steps later "
+        "(jump), against the one that came, by the forecast's distance; AUROC, chance 0.5.",
         f"A model step is {step_seconds:.2g} s. Skill compares a forecast's error with that of “nothing changes” (floor 0).",
     )
     limits = [
@@ -57,6 +59,7 @@ def density_outcome(found: Density, config: TrainConfig, data: str, step_seconds
         "curves, and how much more data is worth.",
         "Skill is a ratio in each model's own latent space: it may rise because less is represented. What probes read is in one "
         "unit for all models.",
+        "Success in closed loop is not measured here: at so few steps no model plans well enough.",
         f"{held_out} held-out episodes from the same recordings: other rooms, lights or people are not judged here.",
     ]
     if held_out < 10:
@@ -158,6 +161,8 @@ def _table(found: Density) -> Table:
         "episodes",
         *(figure_words(name) for name in names),
         "effective rank (min – max)",
+        "AUROC, frozen frame (min – max)",
+        "AUROC, jump (min – max)",
         "surely foretold steps",
         "verdicts",
     )
@@ -165,11 +170,13 @@ def _table(found: Density) -> Table:
     for size in found.plan.sizes:
         figures = found.figures["steps"][size]
         rank, reach = figures["effective_rank"], figures["skilful_to"]
+        jolts = (figures.get(name) for name in ("frozen_auroc", "jump_auroc"))
         rows.append(
             (
                 str(size),
                 *(show(figures[name]) for name in names),
                 f"{number(rank.value, 1)} ({number(rank.low, 1)} – {number(rank.high, 1)})",
+                *("–" if j is None else f"{number(j.value)} ({number(j.low)} – {number(j.high)})" for j in jolts),
                 f"{number(reach.value, 1)} ({number(reach.low, 0)} – {number(reach.high, 0)})",
                 ", ".join(found.verdicts[size]),
             )
@@ -208,12 +215,14 @@ def draw_density(outcome: Outcome) -> dict[str, bytes]:
     facts = outcome.facts
     probes = [name for name in facts["growths"]["steps"] if name.endswith("_r2")][:2]
     shown = [name for name in ("skill@1", "skill@10", *probes) if name in facts["growths"]["steps"]]
-    figure = new_figure(10.4, 4.0 * ((len(shown) + 2) // 2))
-    axes = figure.subplots((len(shown) + 2) // 2, 2, squeeze=False).ravel()
+    rows = (len(shown) + 3) // 2
+    figure = new_figure(10.4, 4.0 * rows)
+    axes = figure.subplots(rows, 2, squeeze=False).ravel()
     for ax, name in zip(axes, shown):
         _grow(ax, facts["growths"], name)
     _rank(axes[len(shown)], facts)
-    for ax in axes[len(shown) + 1 :]:
+    _jolts(axes[len(shown) + 1], facts)
+    for ax in axes[len(shown) + 2 :]:
         ax.set_axis_off()
     axes[0].legend(frameon=False, fontsize=8, loc="lower right")
     figure.suptitle(outcome.title, fontsize=11, color=INK)
@@ -285,4 +294,23 @@ def _rank(ax: Axes, facts: dict[str, Any]) -> None:
         )
     ax.set_ylabel("effective rank of the latents\n(directions; band: min and max of the seeds)", fontsize=9, color=INK)
     ax.set_ylim(bottom=0)
+    _ticks(ax, facts["sizes"], 1.15 * facts["sizes"][-1])
+
+
+def _jolts(ax: Axes, facts: dict[str, Any]) -> None:
+    style(ax)
+    words = {"frozen_auroc": "frozen", "jump_auroc": "jump", "jump_auroc_copy": "jump, by repeating the last frame"}
+    for (name, label), colour in zip(words.items(), (CLASSES[0], CLASSES[1], MUTED)):
+        values = facts["jolts"][name]
+        if len(values) == len(facts["sizes"]):
+            ax.plot(
+                facts["sizes"], [v for v, *_ in values], "o-", color=colour, markersize=4.5, linewidth=1.4, label=label
+            )
+            low, high = [lo for _, lo, _ in values], [hi for *_, hi in values]
+            ax.fill_between(facts["sizes"], low, high, color=colour, alpha=0.12, linewidth=0)
+    ax.axhline(0.5, color=MUTED, linewidth=1, linestyle="--")
+    ax.set_ylabel(
+        "surprise at an impossible frame, AUROC\n(equal steps; band: min and max of the seeds)", fontsize=9, color=INK
+    )
+    ax.legend(frameon=False, fontsize=8)
     _ticks(ax, facts["sizes"], 1.15 * facts["sizes"][-1])

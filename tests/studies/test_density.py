@@ -101,20 +101,24 @@ def words(store: Path, folder: Path, *more: str) -> list[str]:
 
 
 def test_the_command(tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    grid = ("--sizes", "1", "2", "3", "6", "--steps", "2", "--seeds", "2")
+    grid = ("--sizes", "1", "2", "3", "6", "--steps", "2", "--seeds", "1")
     assert main([*words(store, tmp_path, *grid), "--runs", "3"]) == 0
-    assert "3 of 14 runs are known" in capsys.readouterr().out
+    assert "3 of 7 runs are known" in capsys.readouterr().out
     folder = tmp_path / "results" / "density"
     assert len((folder / "runs.jsonl").read_text().splitlines()) == 3 and not (folder / "summary.json").exists()
     assert main(words(store, tmp_path, *grid)) == 0
     said = capsys.readouterr().out
-    assert "Now, with 6 episodes" in said and "density 14/14" in said
+    assert "Now, with 6 episodes" in said and "density 7/7" in said
     lines = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
-    assert len(lines) == 14 and len({line["mark"] for line in lines}) == 14 and lines[0]["setting"] == "steps-1"
+    assert len(lines) == 7 and len({line["mark"] for line in lines}) == 7 and lines[0]["setting"] == "steps-1"
     kind, outcome = read_outcome(folder / "summary.json")
     names = {row.name for row in outcome.rows}
     assert kind == "density" and {f"density/s/steps/skill@1/n={n}" for n in (1, 2, 3, 6)} <= names
-    assert "density/s/steps/joints_r2/held_back" in names and all(row.note for row in outcome.rows)
+    assert (
+        "density/s/steps/frozen_auroc/n=3" in names
+        and "density/s/steps/joints_r2/held_back" in names
+        and all(row.note for row in outcome.rows)
+    )
     before = (folder / "summary.json").read_bytes()
     assert main(words(store, tmp_path, *grid)) == 0 and (folder / "summary.json").read_bytes() == before
     assert "<img" in (folder / "report.html").read_text()
