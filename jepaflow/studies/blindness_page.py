@@ -52,7 +52,7 @@ def blindness_outcome(
         "as they could be, and what only shows late does not show here.",
         "One dataset and causes that come alone; in the wild several come together.",
         f"{seeds} seeds: a nearest-mean rule says that symptoms differ, not that a threshold of the report is right.",
-        "“Small skip” is judged in its own model steps, a fifth as long: its skills are not those of the others' seconds.",
+        f"“Small skip” is judged in its own model steps, {config.block} times shorter: its skills are not those of the others' seconds.",
     )
     return Outcome(
         title=f"Why is it blind? {data}",
@@ -160,7 +160,7 @@ def _curves(ax: Axes, curves: dict[str, list[list[float]]]) -> None:
         )
     ax.axhline(0, color=MUTED, linewidth=1, linestyle="--", label="floor: nothing changes")
     ax.set_ylim(max(BOTTOM, ax.get_ylim()[0]), 1.02)
-    ax.set_xlabel("model steps ahead, open loop (small skip: steps a fifth as long)", fontsize=9, color=INK)
+    ax.set_xlabel("model steps ahead, open loop (small skip: shorter steps)", fontsize=9, color=INK)
     ax.set_ylabel("skill on the run's own held-out episodes", fontsize=9, color=INK)
     ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
