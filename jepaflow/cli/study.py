@@ -106,6 +106,10 @@ class Density(Published):
     """numbers of training episodes; five from 5 to all, evenly spaced in the logarithm, when not given"""
     budget: str | None = None
     """30m, 2h: choose sizes and steps so that the study takes no longer (--steps and --sizes are then left out)"""
+    success: str | None = None
+    """a protocol (two_room_25, so101/reach_25, ...) whose goals every model plans towards, in closed loop"""
+    trials: int = 60
+    """of that protocol"""
 
 
 @dataclass(frozen=True)
@@ -284,7 +288,8 @@ def _design(args: Published, campaign: Campaign) -> Design:
     from jepaflow.studies import designs
 
     if isinstance(args, Density):
-        return designs.density(args.train, args.seeds, args.sizes, args.budget, campaign.runs)
+        success = None if args.success is None else (args.success, args.trials)
+        return designs.density(args.train, args.seeds, args.sizes, args.budget, campaign.runs, success)
     if isinstance(args, Blindness):
         return designs.blindness(args.train, args.seeds, args.causes, campaign.runs)
     if isinstance(args, TransferArms):

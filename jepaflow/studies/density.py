@@ -121,7 +121,7 @@ def gather(results: Sequence[Result], plan: Plan) -> Density:
 
 def _grows(name: str) -> bool:
     """Whether a figure is a ratio whose growth is worth a law: skill ahead, and what probes read."""
-    return name in ("skill@1", "skill@10") or name.endswith(("_r2", "object_skill@1", "object_skill@10"))
+    return name in ("skill@1", "skill@10", "success@1") or name.endswith(("_r2", "object_skill@1", "object_skill@10"))
 
 
 def _growth(name: str, runs: Mapping[int, list[Readings]], figures: Mapping[int, Mapping[str, Estimate]]) -> Growth:
@@ -162,12 +162,11 @@ def density_rows(found: Density, stem: str) -> tuple[Row, ...]:
     for family, growths in found.growths.items():
         equal = f"equal {family}" + (f" ({found.plan.steps})" if family == "steps" else "")
         for name, growth in growths.items():
-            unit = "R²" if name.endswith("_r2") else "skill"
-            floors = {"mean" if unit == "R²" else "copy_last": 0.0}
+            unit, floors, ceilings = _scale(name, found.figures["steps"][found.plan.sizes[-1]])
             for size, estimate in zip(growth.sizes, growth.estimates):
                 note = f"{size} training episodes, {equal}; 95 % interval over seeds and held-out episodes"
                 at = f"{stem}/{family}/{name}/n={size}"
-                rows += as_row(at, estimate, unit, note, floors, seeds=found.plan.seeds)
+                rows += as_row(at, estimate, unit, note, floors, ceilings, found.plan.seeds)
             rows += _law_rows(growth, f"{stem}/{family}/{name}", unit, found.plan.seeds)
     told: tuple[tuple[str, str, str], ...] = (
         ("effective_rank", "directions", "collapsed"),
@@ -186,6 +185,14 @@ def density_rows(found: Density, stem: str) -> tuple[Row, ...]:
                 at = f"{stem}/steps/{name}/n={size}"
                 rows += as_row(at, figures[name], unit, note, known, seeds=found.plan.seeds)
     return tuple(rows)
+
+
+def _scale(name: str, figures: Mapping[str, Estimate]) -> tuple[str, dict[str, float], dict[str, float]]:
+    """Unit, floors and ceilings of a figure that grows."""
+    if name == "success@1":
+        floors = {which: figures[f"success_{which}"].value for which in ("random", "still")}
+        return "fraction", floors, {"replay": figures["success_replay"].value}
+    return ("R²", {"mean": 0.0}, {}) if name.endswith("_r2") else ("skill", {"copy_last": 0.0}, {})
 
 
 def _law_rows(growth: Growth, stem: str, unit: str, seeds: int) -> list[Row]:
@@ -231,7 +238,10 @@ def facts_of(found: Density) -> dict[str, Any]:
         for name in ("frozen_auroc", "jump_auroc", "jump_auroc_copy")
     }
     verdicts = {str(size): list(names) for size, names in found.verdicts.items()}
+    last = found.figures["steps"][found.plan.sizes[-1]]
+    reached = {which: last[f"success_{which}"].value for which in ("random", "replay") if f"success_{which}" in last}
     return {
+        "success": reached,
         "growths": growths,
         "effective_rank": ranks,
         "jolts": jolts,

@@ -15,7 +15,11 @@ from jepaflow.training.config import TrainConfig
 
 BOTTOM = -0.6
 """Skill below this is off the chart."""
-WORDS = {"skill@1": "skill, 1 model step ahead", "skill@10": "skill, 10 model steps ahead"}
+WORDS = {
+    "skill@1": "skill, 1 model step ahead",
+    "skill@10": "skill, 10 model steps ahead",
+    "success@1": "success in closed loop",
+}
 
 
 def figure_words(name: str) -> str:
@@ -54,14 +58,26 @@ def density_outcome(found: Density, config: TrainConfig, data: str, step_seconds
         "(jump), against the one that came, by the forecast's distance; AUROC, chance 0.5.",
         f"A model step is {step_seconds:.2g} s. Skill compares a forecast's error with that of “nothing changes” (floor 0).",
     )
+    success = "success@1" in growths
+    if success:
+        last = found.figures["steps"][every]
+        method = (
+            *method,
+            "Success: the share of a protocol's trials whose goal is reached at some time; the model plans anew every model step (CEM, 48 "
+            f"samples, 3 rounds, 5 model steps ahead). Random actions reach {number(last['success_random'].value)}, replayed recordings "
+            f"{number(last['success_replay'].value)}.",
+        )
     limits = [
         f"Reduced for this machine: {plan.steps} steps (2,000 is the default) and frames of 64 px. Longer training may move all "
         "curves, and how much more data is worth.",
         "Skill is a ratio in each model's own latent space: it may rise because less is represented. What probes read is in one "
         "unit for all models.",
-        "Success in closed loop is not measured here: at so few steps no model plans well enough.",
         f"{held_out} held-out episodes from the same recordings: other rooms, lights or people are not judged here.",
     ]
+    if not success:
+        limits.append(
+            "Success in closed loop is not measured: there is no world to act in, or so few steps plan too badly."
+        )
     if held_out < 10:
         limits.append(f"With {held_out} held-out episodes intervals are narrower than they should be.")
     answers = [_now(found, first, step_seconds), *_more(growths), *_tested(growths), _families(found)]
@@ -104,7 +120,7 @@ def _now(found: Density, skill: Growth, step_seconds: float) -> str:
 def _more(growths: Mapping[str, Growth]) -> list[str]:
     return [
         _worth(growths[name], name)
-        for name in ("skill@1", *(n for n in growths if n.endswith("_r2")))
+        for name in ("skill@1", *(n for n in growths if n.endswith("_r2")), "success@1")
         if name in growths
     ]
 
@@ -130,7 +146,7 @@ def _range(enough: Estimate, every: int) -> str:
 
 
 def _tested(growths: Mapping[str, Growth]) -> list[str]:
-    names = ("skill@1", *(name for name in growths if name.endswith("_r2")))
+    names = ("skill@1", *(name for name in growths if name.endswith("_r2")), "success@1")
     return [_test(growths[name]) for name in names if name in growths and growths[name].held_back is not None]
 
 
@@ -214,17 +230,18 @@ def draw_density(outcome: Outcome) -> dict[str, bytes]:
     """The figure: skill near and far, what a probe reads, effective rank."""
     facts = outcome.facts
     probes = [name for name in facts["growths"]["steps"] if name.endswith("_r2")][:2]
-    shown = [name for name in ("skill@1", "skill@10", *probes) if name in facts["growths"]["steps"]]
+    shown = [name for name in ("skill@1", "skill@10", *probes, "success@1") if name in facts["growths"]["steps"]]
     rows = (len(shown) + 3) // 2
     figure = new_figure(10.4, 4.0 * rows)
     axes = figure.subplots(rows, 2, squeeze=False).ravel()
     for ax, name in zip(axes, shown):
-        _grow(ax, facts["growths"], name)
+        _grow(ax, facts["growths"], name, facts["success"] if name == "success@1" else {})
     _rank(axes[len(shown)], facts)
     _jolts(axes[len(shown) + 1], facts)
     for ax in axes[len(shown) + 2 :]:
         ax.set_axis_off()
-    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    for ax in (axes[0], *(axes[i] for i, name in enumerate(shown) if name == "success@1")):
+        ax.legend(frameon=False, fontsize=8, loc="lower right")
     figure.suptitle(outcome.title, fontsize=11, color=INK)
     return {"density": png(figure)}
 
@@ -239,7 +256,7 @@ def _ticks(ax: Axes, sizes: Sequence[int], top: float) -> None:
     ax.axvline(sizes[-1], color=GRID, linewidth=1.5, zorder=0)
 
 
-def _grow(ax: Axes, growths: dict[str, Any], name: str) -> None:
+def _grow(ax: Axes, growths: dict[str, Any], name: str, known: Mapping[str, float]) -> None:
     style(ax)
     law = growths["steps"][name]["law"]
     for family, colour, shift in (("epochs", OTHER, 1.03), ("steps", OWN, 0.97)):
@@ -264,8 +281,8 @@ def _grow(ax: Axes, growths: dict[str, Any], name: str) -> None:
     bounds = [(n, lo, hi) for n, lo, hi in zip(law["n"], law["low"], law["high"]) if lo is not None and hi is not None]
     at_n, low, high = zip(*bounds) if bounds else ((), (), ())
     ax.fill_between(at_n, low, high, color=OWN, alpha=0.12, linewidth=0)
-    floor = "the mean" if name.endswith("_r2") else "nothing changes"
-    ax.axhline(0, color=MUTED, linewidth=1, linestyle="--", label=f"floor: {floor}")
+    floor = "random actions" if known else "the mean" if name.endswith("_r2") else "nothing changes"
+    ax.axhline(known.get("random", 0.0), color=MUTED, linewidth=1, linestyle="--", label=f"floor: {floor}")
     ax.set_ylim(bottom=max(ax.get_ylim()[0], BOTTOM), top=min(1.02, ax.get_ylim()[1]))
     ax.set_ylabel(figure_words(name), fontsize=9, color=INK)
     _ticks(ax, sizes, 4.4 * sizes[-1])

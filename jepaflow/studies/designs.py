@@ -18,7 +18,7 @@ from jepaflow.studies import views as seen
 from jepaflow.studies.arms_page import arms_outcome
 from jepaflow.studies.blindness_page import blindness_outcome
 from jepaflow.studies.campaign import Design
-from jepaflow.studies.cells import Result
+from jepaflow.studies.cells import Measure, Result
 from jepaflow.studies.density import density_study, gather, measures_of
 from jepaflow.studies.density_page import density_outcome
 from jepaflow.studies.density_plan import Plan
@@ -26,6 +26,7 @@ from jepaflow.studies.films_page import films_outcome
 from jepaflow.studies.looks_page import looks_outcome
 from jepaflow.studies.marks import store_mark
 from jepaflow.studies.outcome import Outcome
+from jepaflow.studies.success import Success
 from jepaflow.studies.views_page import views_outcome
 from jepaflow.training.config import TrainConfig
 
@@ -38,7 +39,14 @@ def held_out_count(config: TrainConfig) -> int:
     return len(split_episodes(store.num_episodes, dataset.val_fraction, dataset.split_seed).val)
 
 
-def density(config: TrainConfig, seeds: int, sizes: Sequence[int], budget: str | None, runs: Path) -> Design:
+def density(
+    config: TrainConfig,
+    seeds: int,
+    sizes: Sequence[int],
+    budget: str | None,
+    runs: Path,
+    success: tuple[str, int] | None = None,
+) -> Design:
     """How many episodes?
 
     Args:
@@ -47,11 +55,13 @@ def density(config: TrainConfig, seeds: int, sizes: Sequence[int], budget: str |
         sizes: numbers of training episodes; empty: five from 5 to all.
         budget: a duration; sizes and steps are chosen for it, once: the choice is kept beside the runs.
         runs: folder of the runs.
+        success: a protocol and how many of its trials are planned by every model.
 
     Raises:
         JepaflowError: when there are too few episodes, or too little time.
     """
     windows = density_plan.training_episodes(config)
+    extra = () if success is None else (Success(*success),)
     if budget is None:
         chosen = tuple(sorted(set(sizes))) or density_plan.choose_sizes(windows, SIZES, config.batch_size)
         if chosen[-1] > len(windows):
@@ -60,22 +70,30 @@ def density(config: TrainConfig, seeds: int, sizes: Sequence[int], budget: str |
     elif sizes or config.steps != TrainConfig().steps:
         raise JepaflowError("--budget chooses sizes and steps. Leave --sizes and --steps out, or --budget.")
     else:
-        plan = _budgeted(config, windows, seeds, density_plan.parse_minutes(budget), runs / "plan.json")
+        plan = _budgeted(config, windows, seeds, density_plan.parse_minutes(budget), runs / "plan.json", extra)
     store = Store(config.dataset.path[0])
 
     def tell(results: Sequence[Result]) -> Outcome:
         found = gather(results, plan)
         return density_outcome(found, config, store.path.stem, config.block / store.fps, held_out_count(config))
 
-    return Design(density_study(config, plan, windows), tell)
+    return Design(density_study(config, plan, windows, extra), tell)
 
 
-def _budgeted(config: TrainConfig, windows: tuple[int, ...], seeds: int, budget: float, path: Path) -> Plan:
+def _budgeted(
+    config: TrainConfig, windows: tuple[int, ...], seeds: int, budget: float, path: Path, extra: tuple[Measure, ...]
+) -> Plan:
     """The plan for a budget: the one that is kept for just this question, or a new one, after a calibration."""
-    asked = [store_mark(config.dataset.path[0]), repr(replace(config, device="auto")), seeds, budget]
+    asked = [
+        store_mark(config.dataset.path[0]),
+        repr(replace(config, device="auto")),
+        seeds,
+        budget,
+        [one.name for one in extra],
+    ]
     if path.is_file() and (kept := read_json(path))["asked"] == asked:
         return Plan(tuple(kept["plan"]["sizes"]), kept["plan"]["steps"], kept["plan"]["seeds"])
-    pace = density_plan.measure_pace(config, measures_of(config))
+    pace = density_plan.measure_pace(config, measures_of(config, extra))
     plan = density_plan.fit_plan(windows, config.batch_size, pace, budget, seeds)
     minutes = density_plan.seconds_of(plan, windows, pace) / 60
     console.print(

@@ -1,0 +1,55 @@
+"""Does it reach its goals? A closed loop as a measure, on the trials of a named protocol, which nobody has trained on.
+
+Kept trial by trial as a ratio (one failure in one trial), so that its interval is over seeds and trials, as that of every other
+ratio is over seeds and episodes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jepaflow.evaluation.closed_loop import plan_trials, world_of
+from jepaflow.evaluation.named import load_protocol
+from jepaflow.evaluation.planner import PlannerConfig
+from jepaflow.evaluation.run import floors_and_ceiling
+from jepaflow.planning.config import SolverConfig
+from jepaflow.planning.controller import ControllerConfig
+from jepaflow.planning.cost import CostConfig
+from jepaflow.studies.evidence import Evidence
+from jepaflow.studies.readings import Ratio, Readings
+
+SOLVER = SolverConfig(samples=48, elites=6, iterations=3, horizon=5, init_std=0.7, parameters="hold")
+"""That of `jepaflow evaluate` on a CPU."""
+
+
+@dataclass(frozen=True)
+class Success:
+    """Ratio ``success`` (goal reached at some time, one model step to each decision); scalars ``success_random``,
+    ``success_still`` (floors) and ``success_replay`` (ceiling).
+    """
+
+    protocol: str
+    trials: int = 60
+    name: str = "success"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the figures depend on."""
+        return {"protocol": self.protocol, "trials": self.trials, "version": 1}
+
+    def __call__(self, evidence: Evidence) -> Readings:
+        """Plan in the world.
+
+        Raises:
+            JepaflowError: there is no such protocol, or the run does not fit its world.
+        """
+        run, trials = evidence.run, load_protocol(self.protocol).first(self.trials)
+        settings = PlannerConfig(ControllerConfig(SOLVER, CostConfig(path=1.0)))
+        outcome, _ = plan_trials(run, trials, settings)
+        floors, ceilings = floors_and_ceiling(world_of(run, trials.env), trials, 0, run.model.config.block)
+        failed, one = 1.0 - outcome.ever.astype(np.float64)[:, None], np.ones((len(trials), 1))
+        rates = {"random": floors["random"], "still": floors["still"], "replay": ceilings["replay"]}
+        scalars = {f"success_{name}": found.ever_rate for name, found in rates.items()}
+        return Readings({"success": Ratio(tuple(range(len(trials))), failed, one, one)}, scalars)
