@@ -59,6 +59,10 @@ class Witness:
     broken: list[str] = field(default_factory=list, init=False)
     """what was to be avoided and came true"""
     steps: int = field(default=-1, init=False)
+    symbol: int = field(default=0, init=False)
+    """which clauses held at the last look, as bits"""
+    avoided: list[bool] = field(default_factory=list, init=False)
+    """what was to be avoided and was so from the start"""
     since: dict[int, int] = field(default_factory=dict, init=False)
     """control step since which each clause holds"""
 
@@ -70,12 +74,12 @@ class Witness:
         self.steps += 1
         if self.steps == 0:
             self.state = int(automaton.begin[symbol])
-            self._avoided = self._forbidden()
+            self.avoided = self._forbidden()
         elif self.state != CLOSED:
-            self.state = int(automaton.after[self.state, self._symbol, symbol])
-        self._symbol = symbol
+            self.state = int(automaton.after[self.state][self.symbol][symbol])
+        self.symbol = symbol
         self.since = {j: self.since.get(j, self.steps) for j in np.flatnonzero(holds).tolist()}
-        for one, (was, now) in enumerate(zip(self._avoided, self._forbidden(), strict=True)):
+        for one, (was, now) in enumerate(zip(self.avoided, self._forbidden(), strict=True)):
             words = str(self.request.avoid[one])
             if now and not was and words not in self.broken:
                 self.broken.append(words)

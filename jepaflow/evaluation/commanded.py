@@ -29,10 +29,11 @@ from jepaflow.planning.monitor import Monitor
 from jepaflow.planning.monitor_file import load_monitor
 from jepaflow.sims.registry import World, WorldEntry
 from jepaflow.subgoals.fitted import Subgoals, load_subgoals
+from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.language.believing import Beliefs
 from jepaflow.subgoals.language.commander import Commander
 from jepaflow.subgoals.language.grounding import Language, load_language
-from jepaflow.subgoals.language.potentials import Potentials, known_potentials
+from jepaflow.subgoals.language.potentials import Potentials, known_potentials, seen_graph
 from jepaflow.subgoals.language.proposing import Kind, ProductPlanner
 from jepaflow.subgoals.language.request import Refusal, Request
 from jepaflow.subgoals.language.understanding import understand
@@ -54,6 +55,8 @@ class Knowledge:
     subgoals: Subgoals
     language: Language
     known: Potentials
+    graph: Graph
+    """the run's, with what the seer tells apart (`seen_graph`)"""
     stores: list[Store] | None
     """the run's, where they are at hand: they hold the landmarks' frames"""
 
@@ -65,7 +68,15 @@ class Knowledge:
         """Return a System 2 that takes requests."""
         mine = self.subgoals
         config = NavigatorConfig(patience=PATIENCE, stalls=10**6, build=mine.config.build, seed=seed)
-        return Commander(mine.graph, mine.landmarks.z, self.planner(kind), mine.reach, self.known, config)
+        return Commander(self.graph, mine.landmarks.z, self.planner(kind), mine.reach, self.known, config)
+
+    @torch.no_grad()
+    def encode(
+        self, pictures: UInt8[np.ndarray, "E V S S 3"], proprio: Float[np.ndarray, "E P"] | None
+    ) -> Float[Tensor, "E D"]:
+        """Return the latents of frames and robot states."""
+        told = None if proprio is None else torch.from_numpy(proprio).float()[:, None]
+        return self.run.model.encode(torch.from_numpy(pictures)[:, None], told)[:, 0]
 
     def frames(self, nodes: Sequence[int]) -> UInt8[np.ndarray, "n S S 3"] | None:
         """Return the pictures of landmarks by the model's first camera; None where the stores are not at hand."""
@@ -94,7 +105,9 @@ def load_knowledge(path: Path, stores: tuple[Path, ...] = ()) -> Knowledge:
     if stores and there is None:
         raise JepaflowError(f"{' or '.join(map(str, stores))} does not exist. Check --stores.")
     known = known_potentials(path, language, subgoals.landmarks, there)
-    return Knowledge(run, load_heads(path), subgoals, language, known, there)
+    chains = subgoals.config.build.like > 0
+    graph = seen_graph(subgoals.graph, known, subgoals.landmarks, chains, len(language.seer.objects))
+    return Knowledge(run, load_heads(path), subgoals, language, known, graph, there)
 
 
 @dataclass(eq=False)
@@ -163,6 +176,14 @@ class Commanded:
         self.commander = robot.mind.commander(planner, seed)
         self.answers: list[Request | Refusal] = []
 
+    def _restart(self) -> None:
+        """Begin to count blocks."""
+        self._tick, self._fresh = 0, True
+        self._blocks: list[np.ndarray] = []
+        self._shown: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+        if self.robot.monitor is not None:
+            self.robot.monitor.begin()
+
     def begin(self, worlds: Sequence[World], goals: np.ndarray) -> None:
         """Look, and take the sentences in."""
         self.meet(worlds)
@@ -174,7 +195,10 @@ class Commanded:
         self.beliefs = Beliefs(self.robot.mind.language.seer, pictures)
         self.last = np.stack([world.still_action() for world in worlds])
         self.z = self._encode(pictures, proprio)
-        self.seen, self.done = [self.z], []  # of all requests since: for films
+        self.seen: list[Tensor] = [self.z]
+        """latents of every look of all sentences since"""
+        self.done: list[Tensor] = []
+        """the block executed after each of them"""
         self._restart()
 
     def ask(self, sentences: Sequence[str], before: Sequence[Request | None] = ()) -> None:
@@ -203,13 +227,6 @@ class Commanded:
         self._blocks.append(self.last)
         self._tick += 1
         return self.last
-
-    def _restart(self) -> None:
-        """Begin to count blocks."""
-        self._tick, self._blocks, self._fresh = 0, [], True
-        self._shown: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-        if self.robot.monitor is not None:
-            self.robot.monitor.begin()
 
     def _look(self, worlds: Sequence[World]) -> None:
         """See, believe, and aim."""

@@ -5,7 +5,7 @@ can do it alone. Where nothing is surely within reach, the likeliest few landmar
 doubt is better than none, and its cost says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -70,18 +70,22 @@ def attach_start(
     marks: Float[Tensor, "N D"],
     start: Float[Tensor, " D"],
     config: BuildConfig | None = None,
+    dearer: Float[ndarray, " N"] | None = None,
 ) -> Attached:
     """Join a start alone, where a walk may end at more landmarks than one (`language.product`).
 
-    The goal's node is there, so that failures are told in the same words, and no edge leads to it. Arguments as in `attach`.
+    The goal's node is there, so that failures are told in the same words, and no edge leads to it. Arguments as in `attach`; and
+    `dearer`: model steps by which joining each landmark costs more, for what a latent does not tell.
     """
     config, n = config or BuildConfig(), graph.nodes
     if config.like > 0:
-        out, pay = towards_like(marks, start, config)
+        out, pay = towards_like(marks, start, config, dearer)
         weight = np.exp(-pay + pay.min())
     else:
         pairs = np.stack([np.zeros(n, np.int64), np.arange(n)], 1)
-        best = _best(priced(reach, start[None], marks, pairs, config), config)
+        every = priced(reach, start[None], marks, pairs, config)
+        every = every if dearer is None else replace(every, cost=every.cost + dearer)
+        best = _best(every, config)
         out, pay, weight = best.target, best.cost, best.p
     source, target = np.append(graph.source, np.full(len(out), n)), np.append(graph.indices, out)
     cost, weight = np.append(graph.cost, pay), np.append(np.exp(graph.log_ref), weight)

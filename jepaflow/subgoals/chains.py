@@ -77,11 +77,22 @@ def likest(
 
 
 def towards_like(
-    marks: Float[Tensor, "N D"], start: Float[Tensor, " D"], config: BuildConfig
+    marks: Float[Tensor, "N D"],
+    start: Float[Tensor, " D"],
+    config: BuildConfig,
+    dearer: Float[ndarray, " N"] | None = None,
 ) -> tuple[Int[ndarray, " n"], Float[ndarray, " n"]]:
-    """Return the landmarks that look most like a start, and what joining each of them costs, model steps."""
-    _, out, away = likest(start[None], marks, config.neighbours)
-    return out, TOUCH + config.unlike * away
+    """Return the landmarks that look most like a start, and what joining each of them costs, model steps.
+
+    `dearer`: by which joining each costs more; the cheapest are returned.
+    """
+    if dearer is None:
+        _, out, away = likest(start[None], marks, config.neighbours)
+        return out, TOUCH + config.unlike * away
+    away = (torch.cdist(start[None], marks)[0] / marks.shape[1] ** 0.5).numpy().astype(np.float64)
+    pay = TOUCH + config.unlike * away + dearer
+    out = np.argsort(pay, kind="stable")[: config.neighbours]
+    return out, pay[out]
 
 
 def joined(

@@ -42,7 +42,8 @@ class Beliefs:
 
     def see(self, frames: UInt8[ndarray, "E V S S 3"]) -> None:
         """Take in what the desks look like now; once a model step."""
-        chance = np.clip(self.seer.probabilities(self.start, self.seer.maps(frames)), EDGE, 1 - EDGE)
+        self._maps = self.seer.maps(frames)
+        chance = np.clip(self.seer.probabilities(self.start, self._maps), EDGE, 1 - EDGE)
         self._seen.append(np.log(chance) - np.log1p(-chance))
 
     def forget(self) -> None:
@@ -65,5 +66,8 @@ class Beliefs:
         return self.seer.there(self.start[desk])
 
     def desk(self, desk: int) -> Desks:
-        """Return how one desk looked at the beginning."""
-        return Desks(self.desks.presence[desk : desk + 1], self.desks.centre[desk : desk + 1])
+        """Return what was on one desk at the beginning, and where the objects lie now."""
+        some, objects = slice(desk, desk + 1), len(self.seer.objects)
+        centre = self.desks.centre[some].copy()
+        centre[:, :objects] = self.seer.centres(self._maps[some])[:, :objects]
+        return Desks(self.desks.presence[some], centre)

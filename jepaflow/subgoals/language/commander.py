@@ -11,6 +11,7 @@ Legend: E environments, D latent, S most sub-goals, N landmarks, O objects, P pl
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product as product_of
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from jepaflow.subgoals.failures import penalised
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.language.automaton import Automaton
 from jepaflow.subgoals.language.believing import Beliefs
-from jepaflow.subgoals.language.potentials import Potentials, Wish, ground
+from jepaflow.subgoals.language.potentials import HIGHEST, Potentials, ground
 from jepaflow.subgoals.language.product import BELIEVED, product
 from jepaflow.subgoals.language.proposing import ProductPlanner, Proposed
 from jepaflow.subgoals.language.request import Request
@@ -49,7 +50,7 @@ class Event:
 
     block: int
     kind: str
-    """plan, no way, no progress, alarm, done, not done"""
+    """plan, no way, no progress, alarm, next, done, not done"""
     words: str
     """for a person"""
 
@@ -106,6 +107,8 @@ class Commander(Navigator):
         self.believed = np.zeros(len(z), bool)
         self.events: list[list[Event]] = [[] for _ in z]
         self.made: list[list[Made]] = [[] for _ in z]
+        self.part: list[tuple[int, ...]] = [() for _ in z]
+        """numbers of the clauses that the present walk is for"""
         self.lingered = np.zeros(len(z), int)
         self.since_plan = np.zeros(len(z), int)
         self.begin(z, z.clone())
@@ -143,6 +146,9 @@ class Commander(Navigator):
             if self._holds(e):
                 self.ended[e] = self.believed[e] = True
                 self._note(e, "done", f"I believe it is done ({_shares(self.chances(e))})")
+            elif all(self.chances(e)[j] >= BELIEVED for j in self.part[e]):
+                self._note(e, "next", f"I believe that this is done ({_shares(self.chances(e))}); now the rest")
+                again.append(e)
             else:
                 self._note(e, "not done", f"not done, as I see it ({_shares(self.chances(e))}): again")
                 again.append(e)
@@ -187,43 +193,59 @@ class Commander(Navigator):
             self.lingered[e] = self.since_plan[e] = 0
             if self.fresh.get(e):
                 taken = next(one for one in self.fresh[e] if one.nodes[1:] == self.walk[e])
-                self.made[e].append(Made(self.block, taken.nodes[1:], taken.done[1:], float(taken.to_go[0])))
+                done = [tuple(self.part[e][j] for j in each) for each in taken.done[1:]]
+                self.made[e].append(Made(self.block, taken.nodes[1:], done, float(taken.to_go[0])))
                 self._note(e, "plan", f"plan {len(self.made[e])}: {_count(len(taken.nodes) - 1, 'sub-goal')}")
             self.walk[e] = self.walk[e] or [0]
 
     def _propose(self, z: Float[Tensor, "E D"], e: int) -> list[tuple[list[int], Float[ndarray, " S"]]]:
         """Return walks that do what was asked; the start alone where all is done, or where there is none."""
-        request = self.requests[e]
+        request, why = self.requests[e], ""
         assert request is not None
-        wish = ground(self.beliefs.seer, self.known, request, self.beliefs.desk(e), self.beliefs.now[e])
-        why = ""
-        for times in (1, WIDER, WIDER**2):
+        for part, times in product_of(self._parts(e), (1, WIDER, WIDER**2)):
             config = replace(self.config.build, neighbours=times * self.config.build.neighbours)
             try:
-                self.fresh[e] = self._walks(z, e, wish, config)
+                self.fresh[e] = self._walks(z, e, part, config)
             except JepaflowError as error:
-                why = str(error)
+                why = why or str(error)
                 continue
             if self.fresh[e]:
+                self.part[e] = part
                 return [(one.nodes, one.to_go) for one in self.fresh[e]]
         self.ended[e] = True
         self.fresh[e] = []
         self._note(e, "no way", f"I see no way: {why or 'no walk was found.'}")
         return [([len(self.marks)], np.zeros(1))]
 
-    def _walks(self, z: Float[Tensor, "E D"], e: int, wish: Wish, config: BuildConfig) -> list[Proposed]:
-        """Plan on the product of what is asked for and the landmarks, with what failed penalised."""
-        here = attach_start(self.graph, self.reach, self.marks, z[e], config)
+    def _parts(self, e: int) -> list[tuple[int, ...]]:
+        """What to plan for: all clauses; where no recording shows them together, the next one alone."""
+        request = self.requests[e]
+        assert request is not None
+        every = tuple(range(len(request.must)))
+        before, done = request.automaton.before, self.chances(e) >= BELIEVED
+        open_ = [j for j in every if not done[j] and all(done[i] for i in every if before[j] >> i & 1)]
+        return [every, *((j,) for j in open_ if len(every) > 1)]
+
+    def _walks(self, z: Float[Tensor, "E D"], e: int, part: tuple[int, ...], config: BuildConfig) -> list[Proposed]:
+        """Plan some clauses on the product of their automaton and the landmarks, with what failed penalised."""
+        request = self.requests[e]
+        assert request is not None
+        wish = ground(self.beliefs.seer, self.known, request, self.beliefs.desk(e), self.beliefs.now[e])
+        dearer = np.minimum(self.known.joins(self.beliefs.now[e]), HIGHEST)
+        here = attach_start(self.graph, self.reach, self.marks, z[e], config, dearer)
         graph = here.graph
         if self.failures[e]:
             stood, wanted = torch.stack(self.tried[e], 1)
             z_here = z[e].expand_as(stood)
             side = self.reach.between(z_here, stood) <= self.reach.between(z_here, wanted)
             graph = penalised(graph, self.failures[e], side.numpy())
-        chances = self.chances(e)
-        satisfied = np.concatenate([wish.satisfied, chances[None], np.zeros((1, len(chances)))])
+        columns = list(part)
+        chances, asked = self.chances(e)[columns], wish.satisfied[:, columns]
+        satisfied = np.concatenate([asked, chances[None], np.zeros((1, len(part)))])
         price, rho = (np.concatenate([values, [0.0, 0.0]]) for values in (wish.price, wish.rho))
-        automaton: Automaton = wish.request.automaton
+        automaton = (
+            request.automaton if len(part) == len(request.must) else Automaton(tuple(request.must[j] for j in part))
+        )
         made = product(graph, automaton, satisfied, np.array([here.start]), self.proposer.beta, price, rho)
         return self.proposer.propose(made, here.start, self.config.count, self.rng)
 

@@ -5,8 +5,10 @@ Three numbers a landmark, all in probabilities or nats:
 - *satisfied*: the probability that a clause is done there. A cube on its way over the bin looks like one in it, so a thing counts as
   done where it is so from here to the episode's end and has been so for `SETTLED` control steps (or the episode ends here).
 - *price*: what must not happen (what the sentence says to avoid) and what nobody asked for (another cube in a bin).
-- *rho*: whether the landmark's desk is this one: the same things, bins in the same places. A landmark keeps the desk of its own episode,
-  and a plan over other desks shows System 1 pictures that cannot come true.
+- *rho*: whether the landmark's desk is this one: the same things, the named ones and the bins in the same places. A landmark keeps the
+  desk of its own episode, and a plan over other desks shows System 1 pictures that cannot come true.
+
+The seer also says which frames a latent takes for each other that are not alike (`seen_graph`, `Potentials.joins`).
 
 The seer's answers for all landmarks are computed once and kept in ``RUN/language/landmarks.safetensors``.
 
@@ -15,7 +17,7 @@ Legend: N landmarks, O objects, P places, T things (objects, then places), V vie
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,8 @@ from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path
 from jepaflow.data.store import Store
+from jepaflow.subgoals.chains import following
+from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.landmarks import Landmarks
 from jepaflow.subgoals.language.automaton import avoidance
 from jepaflow.subgoals.language.clause import Clause, Thing
@@ -39,49 +43,100 @@ from jepaflow.subgoals.language.seeing import Seer
 
 SETTLED = 20
 """control steps that something must have been done for: what is let go of comes to rest, and the hand goes away"""
-MOST = 4.0
-"""nats: what no one asked for, or another desk, costs at most; a plan with faults is better than none"""
+MOST = 6.0
+"""nats: what no one asked for, or another desk, costs at most at one landmark; a plan with faults is better than none"""
+HIGHEST = 30.0
+"""model steps that one edge between desks that differ costs at most"""
 APART = 1.5
-"""cells of the seer's grid by which a bin may lie elsewhere"""
+"""cells of the seer's grid by which a thing may lie elsewhere"""
 SMALLEST = 1e-3
 BATCH = 256
+KIND = "jepaflow landmarks seen 2"
 NAMES = ("chance", "moved", "presence", "centre")
 
 
 @dataclass(frozen=True, eq=False)
 class Desks:
-    """How desks look to the seer before anything is done there."""
+    """How desks look to the seer."""
 
     presence: Float[ndarray, "n T"]
-    """probability of each thing's being there"""
-    centre: Float[ndarray, "n P V 2"]
-    """where each place lies in each view, cells"""
+    """probability of each thing's being there, before anything was done"""
+    centre: Float[ndarray, "n T V 2"]
+    """where each thing lies in each view, cells"""
 
     @classmethod
     def of(cls, seer: Seer, start: Float[Tensor, "n V C G G"]) -> "Desks":
         """Look at start frames."""
         return cls(seer.presence(start), seer.centres(start))
 
-    def unlike(self, other: "Desks", objects: int) -> Float[ndarray, " n"]:
-        """Return how unlike one other desk each of these is, nats (0 or more); `objects` is O, which come first among the things."""
-        p, q = self.presence, other.presence[0]
-        same = p * q + (1 - p) * (1 - q)
-        nats = -np.log(np.clip(same, SMALLEST, 1)).sum(1)
-        away = np.square((self.centre - other.centre[0]) / APART).sum(3).mean(2)
-        both = p[:, objects:] * q[objects:]
-        return np.asarray(nats + 0.5 * (both * away).sum(1))
+    def take(self, rows: Int[ndarray, " m"]) -> "Desks":
+        """Return some of them."""
+        return Desks(self.presence[rows], self.centre[rows])
+
+    def unlike(self, other: "Desks", where: Float[ndarray, " T"]) -> Float[ndarray, " n"]:
+        """Return how unlike other desks (one, or as many) these are, nats (0 or more).
+
+        Args:
+            other: the other desks.
+            where: how much it counts that a thing lies elsewhere, 0 or 1.
+        """
+        p, q = self.presence, other.presence
+        away = np.square((self.centre - other.centre) / APART).sum(3).mean(2)
+        return np.asarray(disagreement(p, q) + 0.5 * (where * p * q * away).sum(1))
+
+
+def disagreement(p: Float[ndarray, "n k"], q: Float[ndarray, "n k"]) -> Float[ndarray, " n"]:
+    """Return -log of the chance that k things are so in both, given the probability of each in one and the other; nats."""
+    return np.asarray(-np.log(np.clip(p * q + (1 - p) * (1 - q), SMALLEST, 1)).sum(1))
 
 
 @dataclass(frozen=True, eq=False)
 class Potentials:
     """What the seer says of all landmarks."""
 
+    seen: Float[ndarray, "N O P"]
+    """of each object's lying in each place, by the frame alone"""
     chance: Float[ndarray, "N O P"]
-    """of each object's lying in each place, settled (`settled`)"""
+    """the same, settled (`settled`)"""
     moved: Float[ndarray, "N O"]
     """of each object's not being where it was when the episode began"""
     desks: Desks
-    """of each landmark's episode"""
+    """of each landmark's episode, when it began"""
+
+    def joins(self, now: Float[ndarray, "O P"]) -> Float[ndarray, " N"]:
+        """Return what it costs to take each landmark for a desk where things lie so, nats."""
+        n = len(self.seen)
+        return disagreement(self.seen.reshape(n, -1), now.reshape(1, -1))
+
+
+def seen_graph(graph: Graph, known: Potentials, landmarks: Landmarks, chains: bool, objects: int) -> Graph:
+    """Return the graph in which it costs something to pass between frames that the seer tells apart.
+
+    A latent need not hold what colour a cube has, so landmarks of different desks may look alike to it, and be joined. One nat of
+    disagreement costs a model step.
+
+    Args:
+        graph: of landmarks.
+        known: what the seer says of them.
+        landmarks: its nodes.
+        chains: whether edges lead along episodes (`chains`): then what comes before the target was taken for the source.
+        objects: O, which come first among the things.
+    """
+    source, target = graph.source, graph.indices
+    if chains:
+        after = following(landmarks)
+        before = np.arange(len(landmarks))
+        before[after[after >= 0]] = np.flatnonzero(after >= 0)
+        target = before[target]
+    where = (np.arange(known.desks.presence.shape[1]) >= objects).astype(float)
+    nats = known.desks.take(source).unlike(known.desks.take(target), where)
+    if chains:
+        n = len(known.seen)
+        nats += disagreement(known.seen.reshape(n, -1)[source], known.seen.reshape(n, -1)[target])
+    other = (landmarks.episode[source] != landmarks.episode[target]) | (
+        landmarks.store[source] != landmarks.store[target]
+    )
+    return replace(graph, cost=graph.cost + np.minimum(nats, HIGHEST) * other)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,13 +167,23 @@ def ground(
     """
     asked = [seer.clause(known.chance, clause) for clause in request.must]
     satisfied = np.stack(asked, 1) if asked else np.zeros((len(known.chance), 0))
-    unlike = np.minimum(known.desks.unlike(desk, len(seer.objects)), MOST)
+    unlike = np.minimum(known.desks.unlike(desk, _named(seer, request, now)), MOST)
     forbidden = [np.clip(_happens(seer, known, one, now), 0, 1 - np.exp(-2 * MOST)) for one in request.avoid]
     price = avoidance(forbidden, len(satisfied))
     price += unlike
     if wanted:
         price += np.minimum(avoidance([_unasked(seer, known.chance, request, now)], len(satisfied)), MOST)
     return Wish(request, np.clip(satisfied, SMALLEST, 1), price, -unlike)
+
+
+def _named(seer: Seer, request: Request, now: Float[ndarray, "O P"]) -> Float[ndarray, " T"]:
+    """Whose place counts: all places', and the objects' that must still be moved."""
+    counts = np.zeros(len(seer.things()))
+    counts[len(seer.objects) :] = 1
+    for clause in request.must:
+        if float(seer.clause(now[None], clause)[0]) < 0.5:
+            counts[seer.rows(clause.object)] = 1
+    return counts
 
 
 def _happens(
@@ -192,14 +257,14 @@ def known_potentials(run: Path, language: Language, landmarks: Landmarks, stores
         with atomic_path(path) as temporary:
             save_file({name: torch.from_numpy(kept[name]).float().contiguous() for name in NAMES}, temporary, digest)
     chance = settled(kept["chance"], landmarks)
-    return Potentials(chance, kept["moved"], Desks(kept["presence"], kept["centre"]))
+    return Potentials(kept["chance"], chance, kept["moved"], Desks(kept["presence"], kept["centre"]))
 
 
 def _look(language: Language, stores: Sequence[Store], landmarks: Landmarks) -> dict[str, ndarray]:
     """Ask the seer about every landmark's frame, beside the first of its episode."""
     seer, n = language.seer, len(landmarks)
     o, p = len(seer.objects), len(seer.places)
-    shapes = {"chance": (o, p), "moved": (o,), "presence": (o + p,), "centre": (p, seer.views, 2)}
+    shapes = {"chance": (o, p), "moved": (o,), "presence": (o + p,), "centre": (o + p, seer.views, 2)}
     found = {name: np.zeros((n, *shape)) for name, shape in shapes.items()}
     with progress("Look at the landmarks", n) as advance:
         for number, store in enumerate(stores):
@@ -220,7 +285,7 @@ def _look(language: Language, stores: Sequence[Store], landmarks: Landmarks) -> 
 
 def _digest(seer: Seer, landmarks: Landmarks) -> dict[str, str]:
     """What the kept answers depend on, as the file's metadata."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(KIND.encode())
     for _, value in sorted(seer.state_dict().items()):
         digest.update(value.contiguous().numpy().tobytes())
     for name in ("store", "episode", "step", "row"):

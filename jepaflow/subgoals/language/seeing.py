@@ -140,13 +140,13 @@ class Seer(nn.Module):
         return [i for i, thing in enumerate(self.places) if _fits(said, thing)]
 
     @torch.no_grad()
-    def centres(self, start: Float[Tensor, "n V C G G"]) -> Float[ndarray, "n P V 2"]:
-        """Return where each place lies in each view: mean row and column of the cells that are it."""
-        inside = self.area(start.flatten(0, 1)).sigmoid().reshape(len(start), self.views, -1, self.grid, self.grid)
-        share = inside / inside.sum((3, 4), keepdim=True).clamp_min(1e-6)
+    def centres(self, frames: Float[Tensor, "n V C G G"]) -> Float[ndarray, "n T V 2"]:
+        """Return where each thing shows in each view: mean row and column of the cells that made it be seen, as `naming` is."""
+        found = self.thing(frames.flatten(0, 1))
+        share = found.flatten(2).softmax(2).reshape(len(frames), self.views, -1, self.grid, self.grid)
         cell = torch.arange(self.grid).to(share)
-        found = torch.stack([(share.sum(4) * cell).sum(3), (share.sum(3) * cell).sum(3)], -1)
-        return np.asarray(found.transpose(1, 2).double().numpy())
+        middle = torch.stack([(share.sum(4) * cell).sum(3), (share.sum(3) * cell).sum(3)], -1)
+        return np.asarray(middle.transpose(1, 2).double().numpy())
 
     @torch.no_grad()
     def moved(self, start: Float[Tensor, "n V C G G"], now: Float[Tensor, "n V C G G"]) -> Float[ndarray, "n O"]:
