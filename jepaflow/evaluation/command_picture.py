@@ -104,9 +104,8 @@ def draw_strip(path: Path, painter: Painter, story: Story, start: UInt8[np.ndarr
     Raises:
         JepaflowError: there is nothing to show.
     """
-    rows = [
-        row for number, plan in enumerate(story.plans[:PLANS]) for row in _rows(painter, story, plan, number, start)
-    ]
+    fresh = [i for i, plan in enumerate(story.plans) if i == 0 or plan.nodes != story.plans[i - 1].nodes][:PLANS]
+    rows = [row for i in fresh for row in _rows(painter, story, story.plans[i], i, start)]
     if not rows:
         raise JepaflowError("There is no plan to draw, or no picture of its landmarks is at hand.")
     width = ACROSS * (TILE + GAP)
@@ -136,7 +135,9 @@ def _rows(painter: Painter, story: Story, plan: Made, number: int, start: np.nda
     must = story.answer.must if isinstance(story.answer, Request) else ()
     marks = [""] * first + ["; ".join(_short(str(must[j])) for j in done) for done in plan.done]
     ahead = f"about {plan.steps * story.block / story.fps:.0f} s" if plan.steps else ""
-    title = f"Plan {number + 1}, made at {began:.1f} s: {len(frames)} sub-goals, {ahead}"
+    title = (
+        f"Plan {number + 1}, made at {began:.1f} s: {len(frames)} sub-goal{'' if len(frames) == 1 else 's'}, {ahead}"
+    )
     for left in range(0, len(pictures), ACROSS):
         part = slice(left, left + ACROSS)
         yield _Row(title if left == 0 else "", heads[part], pictures[part], below[part], marks[part])
@@ -236,7 +237,7 @@ def _stream(pictures: dict[str, np.ndarray]) -> Callable[[str, np.ndarray | None
 def _traces(story: Story, looks: np.ndarray) -> tuple[Trace, ...]:
     must = story.answer.must if isinstance(story.answer, Request) else ()
     table = np.array(story.chances, float).reshape(len(story.chances), len(must))
-    return tuple(Trace(f"P({_short(str(clause))})", table[looks, j]) for j, clause in enumerate(must))
+    return tuple(Trace(f"P({_short(str(clause))})", table[looks, j], span=(0.0, 1.0)) for j, clause in enumerate(must))
 
 
 def _events(story: Story, length: int) -> tuple[Shown, ...]:

@@ -63,6 +63,8 @@ class Witness:
     """which clauses held at the last look, as bits"""
     avoided: list[bool] = field(default_factory=list, init=False)
     """what was to be avoided and was so from the start"""
+    ever: bool = field(default=False, init=False)
+    """whether all was done at some time"""
     since: dict[int, int] = field(default_factory=dict, init=False)
     """control step since which each clause holds"""
 
@@ -79,6 +81,7 @@ class Witness:
             self.state = int(automaton.after[self.state][self.symbol][symbol])
         self.symbol = symbol
         self.since = {j: self.since.get(j, self.steps) for j in np.flatnonzero(holds).tolist()}
+        self.ever |= self.success
         for one, (was, now) in enumerate(zip(self.avoided, self._forbidden(), strict=True)):
             words = str(self.request.avoid[one])
             if now and not was and words not in self.broken:

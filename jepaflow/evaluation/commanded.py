@@ -115,6 +115,8 @@ class Robot:
     """A run in a world."""
 
     mind: Knowledge
+    env: str
+    """the world's name"""
     entry: WorldEntry
     controller: Controller
     views: tuple[str, ...]
@@ -158,7 +160,7 @@ def make_robot(mind: Knowledge, env: str, search: bool = False) -> Robot:
         space = run_space(run, world, PlannerConfig().rate)
         controller = system_1(run.model, space, mind.heads, mind.subgoals.reach)
     monitor = load_monitor(run) if (run.path / "monitor.json").is_file() else None
-    return Robot(mind, entry, controller, tuple(views_of(run, world)), monitor)
+    return Robot(mind, env, entry, controller, tuple(views_of(run, world)), monitor)
 
 
 class Commanded:

@@ -33,6 +33,8 @@ class Trace:
     name: str
     state: np.ndarray | None = None
     action: np.ndarray | None = None
+    span: tuple[float, float] | None = None
+    """Values that the panel shows in any case, e.g. 0 and 1 of a probability."""
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,7 @@ class TracePlate:
         axes.set_xlim(0, last)
         ticks, words = _seconds(last, 3)
         axes.set_xticks(ticks, words if lowest else [""] * len(ticks))
+        values += [np.array(trace.span)] if trace.span else []
         _scale(axes, np.concatenate(values) if values else np.zeros(0))
         name = elide(trace.name, font(10), int(box[2]) + 20)
         axes.set_title(name, fontsize=7.2, loc="left", pad=3, color=INK, parse_math=False)

@@ -26,7 +26,7 @@ from jepaflow.subgoals.failures import penalised
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.language.automaton import Automaton
 from jepaflow.subgoals.language.believing import Beliefs
-from jepaflow.subgoals.language.potentials import HIGHEST, Potentials, ground
+from jepaflow.subgoals.language.potentials import Potentials, ground
 from jepaflow.subgoals.language.product import BELIEVED, product
 from jepaflow.subgoals.language.proposing import ProductPlanner, Proposed
 from jepaflow.subgoals.language.request import Request
@@ -92,6 +92,8 @@ class Commander(Navigator):
         config = replace(config or NavigatorConfig(), most=SUBGOALS)
         super().__init__(graph, marks, DijkstraPlanner(), reach, config)
         self.proposer, self.known = planner, known
+        self.credulous = False
+        """believe whatever has been walked to its end: the baseline that does not look"""
 
     def command(self, z: Float[Tensor, "E D"], beliefs: Beliefs, requests: Sequence[Request | None]) -> None:
         """Plan all requests.
@@ -143,7 +145,7 @@ class Commander(Navigator):
         self.lingered = np.where(here, self.lingered + 1, 0)
         again = []
         for e in np.flatnonzero(self.lingered >= LINGER).tolist():
-            if self._holds(e):
+            if self.credulous or self._holds(e):
                 self.ended[e] = self.believed[e] = True
                 self._note(e, "done", f"I believe it is done ({_shares(self.chances(e))})")
             elif all(self.chances(e)[j] >= BELIEVED for j in self.part[e]):
@@ -231,7 +233,7 @@ class Commander(Navigator):
         request = self.requests[e]
         assert request is not None
         wish = ground(self.beliefs.seer, self.known, request, self.beliefs.desk(e), self.beliefs.now[e])
-        dearer = np.minimum(self.known.joins(self.beliefs.now[e]), HIGHEST)
+        dearer = self.known.joins(self.beliefs.now[e]) - wish.rho
         here = attach_start(self.graph, self.reach, self.marks, z[e], config, dearer)
         graph = here.graph
         if self.failures[e]:

@@ -45,8 +45,10 @@ SETTLED = 20
 """control steps that something must have been done for: what is let go of comes to rest, and the hand goes away"""
 MOST = 6.0
 """nats: what no one asked for, or another desk, costs at most at one landmark; a plan with faults is better than none"""
-HIGHEST = 30.0
-"""model steps that one edge between desks that differ costs at most"""
+DENIED = 4.0
+"""model steps that a nat of disagreement about what lies where costs: one thing denied costs about a whole plan"""
+HIGHEST = 60.0
+"""model steps that taking one frame for another costs at most"""
 APART = 1.5
 """cells of the seer's grid by which a thing may lie elsewhere"""
 SMALLEST = 1e-3
@@ -104,16 +106,17 @@ class Potentials:
     """of each landmark's episode, when it began"""
 
     def joins(self, now: Float[ndarray, "O P"]) -> Float[ndarray, " N"]:
-        """Return what it costs to take each landmark for a desk where things lie so, nats."""
+        """Return what it costs to take each landmark for a desk where things lie so, model steps."""
         n = len(self.seen)
-        return disagreement(self.seen.reshape(n, -1), now.reshape(1, -1))
+        return np.minimum(DENIED * disagreement(self.seen.reshape(n, -1), now.reshape(1, -1)), HIGHEST)
 
 
 def seen_graph(graph: Graph, known: Potentials, landmarks: Landmarks, chains: bool, objects: int) -> Graph:
     """Return the graph in which it costs something to pass between frames that the seer tells apart.
 
     A latent need not hold what colour a cube has, so landmarks of different desks may look alike to it, and be joined. One nat of
-    disagreement costs a model step.
+    disagreement about the desk costs a model step, about what lies where `DENIED`: a walk must not bring things about by taking one frame
+    for another.
 
     Args:
         graph: of landmarks.
@@ -132,7 +135,7 @@ def seen_graph(graph: Graph, known: Potentials, landmarks: Landmarks, chains: bo
     nats = known.desks.take(source).unlike(known.desks.take(target), where)
     if chains:
         n = len(known.seen)
-        nats += disagreement(known.seen.reshape(n, -1)[source], known.seen.reshape(n, -1)[target])
+        nats += DENIED * disagreement(known.seen.reshape(n, -1)[source], known.seen.reshape(n, -1)[target])
     other = (landmarks.episode[source] != landmarks.episode[target]) | (
         landmarks.store[source] != landmarks.store[target]
     )
