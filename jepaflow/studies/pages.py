@@ -25,10 +25,10 @@ def drawer(study: str) -> Draw:
     Raises:
         JepaflowError: for an unknown one.
     """
-    from jepaflow.studies import arms_page, blindness_page, density_page, films_page, looks_page, views_page
+    from jepaflow.studies import arms_page, blindness_page, density_figure, films_page, looks_page, views_page
 
     known: dict[str, Draw] = {
-        "density": density_page.draw_density,
+        "density": density_figure.draw_density,
         "views": views_page.draw_views,
         "blindness": blindness_page.draw_blindness,
         "arms": arms_page.draw_arms,
