@@ -77,8 +77,14 @@ def _grow(ax: Axes, growths: dict[str, Any], name: str, known: Mapping[str, floa
     for family, colour, shift in FAMILIES:
         for size, value in zip(sizes, growths[family][name]["value"]):
             if value < (edge := ax.get_ylim()[0]):
-                at = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 8, "color": colour}
-                ax.annotate(f"↓ {number(value)}", (size * shift, edge), **at)
+                ax.annotate(
+                    f"↓ {number(value)}",
+                    (size * shift, edge),
+                    xytext=(4, 4),
+                    textcoords="offset points",
+                    fontsize=8,
+                    color=colour,
+                )
     ax.set_ylabel(figure_words(name), fontsize=9, color=INK)
     _ticks(ax, sizes, 4.4 * sizes[-1])
 
@@ -106,6 +112,7 @@ def _rank(ax: Axes, facts: dict[str, Any]) -> None:
         )
     ax.set_ylabel("effective rank of the latents\n(directions; band: min and max of the seeds)", fontsize=9, color=INK)
     ax.set_ylim(bottom=0)
+    ax.legend(frameon=False, fontsize=8, loc="lower right")
     _ticks(ax, facts["sizes"], 1.15 * facts["sizes"][-1])
 
 
