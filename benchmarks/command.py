@@ -137,7 +137,8 @@ def rows_of(
         span = bootstrap(agrees, lambda x: float(x.mean()))
         share = float(found.success[:, answered].mean())
         bold = float((found.believed & ~found.success)[:, answered].mean())
-        note = f"{told}; believes without success {bold:.3f}, succeeds without believing {(~found.believed & found.success)[:, answered].mean():.3f}"
+        shy = float((~found.believed & found.success)[:, answered].mean())
+        note = f"{told}; believes without success {bold:.3f}, succeeds without believing {shy:.3f}"
         always = {"always the likelier": max(share, 1 - share)}
         rows.append(
             Row(

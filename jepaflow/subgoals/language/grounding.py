@@ -27,7 +27,6 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path, read_json, write_json
 from jepaflow.data.lerobot import LeRobotDataset
 from jepaflow.data.store import Store
-from jepaflow.subgoals.landmarks import Landmarks
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.encoders import make_encoder
 from jepaflow.subgoals.language.paraphrase import held_in
@@ -46,6 +45,10 @@ EARLIES = 4
 """frames drawn from it, the start among them"""
 NAMED_REFUSED = 0.03
 """of things that a sentence set aside names, the share that the threshold takes for absent"""
+SHAKE = 2
+"""cells by which desks are shifted in training, while it is learned what is there"""
+CLIP = 8.0
+"""log-odds beyond which a thing is no more there or absent"""
 DONE = ("expert", "failures")
 """behaviours whose sentence is done"""
 
@@ -248,14 +251,14 @@ def train_seer(
         draw = np.random.default_rng([config.seed, 10, step])
         some = named[torch.from_numpy(draw.integers(0, len(named), 2 * config.batch))]
         early = torch.from_numpy(draw.integers(0, EARLIES, len(some)))
-        return F.binary_cross_entropy_with_logits(seer.naming(maps[some, early]), naming[some])
+        return F.binary_cross_entropy_with_logits(seer.naming(_shaken(maps[some, early], draw)), naming[some])
 
     fit(seer, loss, FitConfig(config.steps, config.lr, 0.01), "Train the seer")
     fit(seer.thing, naming_loss, FitConfig(2 * config.steps, config.lr, 0.01), "Learn what is there")
     seer.eval()
     kept = torch.from_numpy(np.flatnonzero(aside & episodes.done))
     _calibrate(seer, maps[kept], true[kept], mask > 0)
-    _calibrate_naming(seer, maps[aside, 0], naming[aside])
+    _calibrate_naming(seer, maps[:, 0], naming, aside)
     return seer, {"episodes": len(learn), "set_aside": int(aside.sum()), "left_out_pairs": int((mask == 0).sum())}
 
 
@@ -299,39 +302,41 @@ def _calibrate(
         seer.platt.copy_(torch.tensor([max(1e-3, float(found.coef_[0, 0])), float(found.intercept_[0])]))
 
 
+def _shaken(maps: Float[Tensor, "B V C G G"], draw: np.random.Generator) -> Float[Tensor, "B V C G G"]:
+    """Mirror and shift desks: what is there stays there."""
+    if draw.random() < 0.5:
+        maps = maps.flip(-1)
+    rows, columns = draw.integers(-SHAKE, SHAKE + 1, 2).tolist()
+    return maps.roll((rows, columns), (-2, -1))
+
+
 @torch.no_grad()
-def _calibrate_naming(seer: Seer, start: Float[Tensor, "e V C G G"], naming: Float[Tensor, "e T"]) -> None:
-    """P(named | there) is the mean of what is said where it was named; refuse below what hardly any named thing has."""
-    chance = seer.naming(start).sigmoid()
+def _calibrate_naming(
+    seer: Seer, start: Float[Tensor, "e V C G G"], naming: Float[Tensor, "e T"], aside: Bool[ndarray, " e"]
+) -> None:
+    """P(named | there) is the mean of what is said where it was named, on the episodes set aside.
+
+    A thing is absent below the value that parts the two heaps which what is said falls into (there or not, whatever was named), or
+    below what hardly any named thing has, whichever is lower.
+    """
+    logits = seer.naming(start)
+    kept = torch.from_numpy(aside)
     for thing in range(naming.shape[1]):
-        mine = chance[naming[:, thing] > 0, thing]
+        mine = logits[kept & (naming[:, thing] > 0), thing].sigmoid()
         if len(mine):
             seer.named[thing] = mine.mean().clamp_min(1e-3)
-            seer.absent[thing] = (mine.quantile(NAMED_REFUSED) / seer.named[thing]).clamp(0.02, 0.9)
+            parted = parting(logits[:, thing].clamp(-CLIP, CLIP).double().numpy())
+            least = min(float(mine.quantile(NAMED_REFUSED)), 1 / (1 + np.exp(-parted)))
+            seer.absent[thing] = float(np.clip(least / float(seer.named[thing]), 0.02, 0.9))
 
 
-def satisfied(
-    language: Language, stores: Sequence[Store], landmarks: Landmarks, clauses: Sequence[Clause]
-) -> Float[ndarray, "N m"]:
-    """Return the probability that each landmark's frame satisfies each clause, as `product` takes it.
-
-    Args:
-        language: fitted.
-        stores: the run's, in its order; a landmark's own episode start is its beginning.
-        landmarks: N frames.
-        clauses: m; each puts a thing in a place.
-
-    Raises:
-        JepaflowError: a clause names what no sentence of the dataset named.
-    """
-    chance = np.zeros((len(landmarks), len(language.seer.objects), len(language.seer.places)))
-    for number, store in enumerate(stores):
-        mine = np.flatnonzero(landmarks.store == number)
-        for some in np.array_split(mine, max(1, len(mine) // 256)):
-            first = store.ep_offset[landmarks.episode[some]]
-            starts, back = np.unique(first, return_inverse=True)
-            begin = language.seer.maps(store.pixels(starts, language.cameras)) if len(some) else torch.zeros(0)
-            if len(some):
-                now = language.seer.maps(store.pixels(landmarks.row[some], language.cameras))
-                chance[some] = language.seer.probabilities(begin[torch.from_numpy(back)], now)
-    return np.stack([language.seer.clause(chance, clause) for clause in clauses], 1) if clauses else chance[:, :0, 0]
+def parting(values: Float[ndarray, " n"]) -> float:
+    """Return the value that parts two heaps with the most variance between them (Otsu 1979); below all of them where there is one heap."""
+    x = np.sort(values)
+    n, total = len(x), x.cumsum()
+    if n < 2 or x[-1] - x[0] < 1:
+        return float(x[0] - 1)
+    k = np.arange(1, n)
+    between = (total[-1] / n - total[:-1] / k) ** 2 * k / (n - k)
+    best = int(between.argmax())
+    return float((x[best] + x[best + 1]) / 2)

@@ -87,7 +87,7 @@ class Desks:
         return np.asarray(disagreement(p, q) + 0.5 * (where * p * q * away).sum(1))
 
 
-def disagreement(p: Float[ndarray, "n k"], q: Float[ndarray, "n k"]) -> Float[ndarray, " n"]:
+def disagreement(p: Float[ndarray, "n k"], q: Float[ndarray, "#n k"]) -> Float[ndarray, " n"]:
     """Return -log of the chance that k things are so in both, given the probability of each in one and the other; nats."""
     return np.asarray(-np.log(np.clip(p * q + (1 - p) * (1 - q), SMALLEST, 1)).sum(1))
 

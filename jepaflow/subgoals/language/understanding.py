@@ -10,19 +10,18 @@ from dataclasses import replace
 
 from jepaflow.subgoals.language.automaton import LASTING, MOST
 from jepaflow.subgoals.language.clause import Clause, Thing
-from jepaflow.subgoals.language.reading import Ground
-from jepaflow.subgoals.language.request import Refusal, Request, parse
+from jepaflow.subgoals.language.request import Ground, Refusal, Request, parse
 from jepaflow.subgoals.language.seeing import Seer
 
 
 def understand(
-    sentence: str, reader: Ground, seer: Seer, there: Sequence[Thing], before: Request | None = None
+    sentence: str, reader: Ground | None, seer: Seer, there: Sequence[Thing], before: Request | None = None
 ) -> Request | Refusal:
     """Read a sentence before a desk.
 
     Args:
         sentence: what was said.
-        reader: the run's.
+        reader: meaning of one part of a sentence: the run's (`reading`).
         seer: the run's; what it has not learned to see cannot be done.
         there: what is on the desk (`Seer.there`).
         before: what was asked for before, for "then the blue one".
