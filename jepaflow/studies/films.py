@@ -129,7 +129,7 @@ def films_study(
         raise JepaflowError("--shares are those of the films among all windows: from 0 to below 1, with 0 among them.")
     source, dataset = config.dataset.path[0], config.dataset
     robot, other, span = Store(source), Store(films), config.frames * config.block
-    long = [e for e in range(other.num_episodes) if other.ep_len[e] >= 2 * span * max(1, round(other.fps / robot.fps))]
+    long = [e for e in range(other.num_episodes) if other.ep_len[e] >= span * max(1, round(other.fps / robot.fps))]
     if len(long) < 3:
         raise JepaflowError(f"{films} has {len(long)} films that are long enough; this study needs three or more.")
     parts = split_episodes(len(long), HELD_SHARE, 0)
@@ -141,8 +141,8 @@ def films_study(
         paths: tuple[Path, ...] = (source,)
         if share:
             # A tenth (or so) of the mixed-in clips goes to the held-out side of the training's own split.
-            frames = round(share / (1 - share) * windows / (1 - dataset.val_fraction))
-            paths = (source, action_free(films, clips, frames, source, train, folder))
+            wanted = round(share / (1 - share) * windows / (1 - dataset.val_fraction))
+            paths = (source, action_free(films, clips, (wanted, span), source, train, folder))
         made[f"films-{share:g}"] = replace(config, dataset=replace(dataset, path=paths))
     cells = [
         Cell(name, with_steps(replace(own, seed=seed), own.steps), fitted_on=train)

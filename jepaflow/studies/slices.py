@@ -84,20 +84,20 @@ def normalised(source: Path, folder: Path, width: int, episodes: Sequence[int]) 
 
 
 def action_free(
-    films: Path, clips: Sequence[int], frames: int, like: Path, episodes: Sequence[int], folder: Path
+    films: Path, clips: Sequence[int], windows: tuple[int, int], like: Path, episodes: Sequence[int], folder: Path
 ) -> Path:
     """Films that can be mixed with a robot's episodes: at its rate, every action the robot's mean one (0 once scaled).
 
     Args:
         films: a store of frames of the same size.
-        clips: episodes of it that are used, over and over, until there are enough frames.
-        frames: how many; the last clip is whole.
+        clips: episodes of it that are used, over and over, until there are enough windows.
+        windows: how many there shall be, and how many frames one spans; the last clip is whole.
         like: the robot's store.
         episodes: of it, whose mean action counts.
         folder: where the new one goes.
 
     Raises:
-        JepaflowError: when frames are of another size.
+        JepaflowError: when frames are of another size, or no clip has a window.
     """
     store, robot = Store(films), Store(like)
     if store.image_size != robot.image_size:
@@ -105,13 +105,17 @@ def action_free(
             f"{films} has frames of {store.image_size} px, {like} of {robot.image_size} px. Convert them alike."
         )
     every = max(1, round(store.fps / robot.fps))
+    wanted, span = windows
+    long = [one for clip in clips if len(one := store.episode_rows(clip)[::every]) >= span]
+    if not long:
+        raise JepaflowError(f"No clip of {films} has the {span} frames of a window, at {robot.fps:g} frames a second.")
     rows: list[Int[ndarray, " _"]] = []
-    while sum(map(len, rows)) < frames:
-        rows.append(store.episode_rows(clips[len(rows) % len(clips)])[::every])
+    while sum(len(one) - span + 1 for one in rows) < wanted:
+        rows.append(long[len(rows) % len(long)])
     total, mean = sum(map(len, rows)), column_statistics([robot], [tuple(episodes)], "action")[0]
     low: dict[str, ndarray] = {"action": np.tile(mean.astype(np.float32), (total, 1))}
     low |= {n: np.zeros((total, robot.dim(n)), np.float32) for n in LOW[1:] if n in robot.columns}
-    what = f"films-{frames}-{list(clips)}-{store_mark(like)}-{list(episodes)}"
+    what = f"films-{windows}-{list(clips)}-{store_mark(like)}-{list(episodes)}"
     return make_store(store, rows, low, folder, what, robot)
 
 

@@ -70,7 +70,7 @@ def test_actions_in_a_common_form(other_arm: Path, tmp_path: Path) -> None:
 
 def test_films_become_episodes_whose_actions_say_nothing(store: Path, films: Path, tmp_path: Path) -> None:
     robot, train = Store(store), (0, 1, 2, 3)
-    mixed = Store(action_free(films, (1, 3), 100, store, train, tmp_path))
+    mixed = Store(action_free(films, (1, 3), (100, 5), store, train, tmp_path))
     assert mixed.ep_len.tolist() == [44, 52, 44] and mixed.fps == robot.fps
     rows = np.concatenate([robot.episode_rows(e) for e in train])
     np.testing.assert_allclose(
@@ -83,7 +83,9 @@ def test_films_become_episodes_whose_actions_say_nothing(store: Path, films: Pat
         del file["pixels"]
         file["pixels"] = np.zeros((30, 4, 4, 3), np.uint8)
     with pytest.raises(JepaflowError, match="Convert them alike"):
-        action_free(small, (0,), 10, store, train, tmp_path)
+        action_free(small, (0,), (10, 4), store, train, tmp_path)
+    with pytest.raises(JepaflowError, match=r"No clip of .* has the 60 frames"):
+        action_free(films, (0,), (10, 60), store, train, tmp_path)
 
 
 def test_a_permuted_arm_is_found_again() -> None:
