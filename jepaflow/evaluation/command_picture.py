@@ -134,7 +134,7 @@ def _rows(painter: Painter, story: Story, plan: Made, number: int, start: np.nda
     below += list(drawn) if drawn is not None else [None for _ in frames]
     must = story.answer.must if isinstance(story.answer, Request) else ()
     marks = [""] * first + ["; ".join(_short(str(must[j])) for j in done) for done in plan.done]
-    ahead = f"about {plan.steps * story.block / story.fps:.0f} s" if plan.steps else ""
+    ahead = f"about {story.foreseen[number]:.0f} s"
     title = (
         f"Plan {number + 1}, made at {began:.1f} s: {len(frames)} sub-goal{'' if len(frames) == 1 else 's'}, {ahead}"
     )

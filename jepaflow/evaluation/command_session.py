@@ -6,6 +6,7 @@ Everything that a person is told is said here. Files of each sentence: ``subgoal
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from jepaflow.evaluation.command_words import heard, told, true_words
 from jepaflow.evaluation.commanded import Commanded, Knowledge, load_knowledge, make_robot
 from jepaflow.sims.arms.env import ArmEnv
 from jepaflow.subgoals.language.believing import Beliefs
+from jepaflow.subgoals.language.clause import Thing
 from jepaflow.subgoals.language.commander import Event
 from jepaflow.subgoals.language.proposing import Kind
 from jepaflow.subgoals.language.request import Refusal, Request
@@ -73,7 +75,10 @@ class Session:
         self.heard += 1
         start = np.asarray(self.world.observation()[self.robot.views[0]])
         chance = np.random.default_rng((self.seed, self.heard)) if slip else None
-        steps = 0 if dry else budget or self._budget(sentence)
+        answer = self._understood(sentence)
+        if isinstance(answer, Request) and not dry:
+            console.print(heard(answer, self.policy.beliefs.there(0)))
+        steps = 0 if dry else budget or self._budget(answer)
         story = carry_out(
             self.policy, self.world, sentence, steps, self.before, chance, film and not dry, _say(self.robot.block, self.world.fps)
         )  # fmt: skip
@@ -82,7 +87,7 @@ class Session:
             write_json(folder / "story.json", {**story.as_json(), "env": self.env, "seed": self.seed})
             return 1
         self.before = story.answer
-        words = _would(story) if dry else told(story)
+        words = _would(story, self.policy.beliefs.there(0)) if dry else told(story)
         console.print(f"{words}\n{'' if dry else true_words(story)}".rstrip())
         _write(folder, self.painter, story, start, {"env": self.env, "seed": self.seed, "words": words})
         if film and not dry and story.frames and story.imagined:
@@ -90,13 +95,15 @@ class Session:
             console.print(f"Film: {folder / 'film.mp4'}")
         return 0
 
-    def _budget(self, sentence: str) -> int:
-        """Return the control steps for a sentence: the world's own task may be one clause or a whole desk."""
+    def _understood(self, sentence: str) -> Request | Refusal:
         beliefs, language = self.policy.beliefs, self.robot.mind.language
-        answer = understand(sentence, language.ground, language.seer, beliefs.there(0), self.before)
+        return understand(sentence, language.ground, language.seer, beliefs.there(0), self.before)
+
+    def _budget(self, answer: Request | Refusal) -> int:
+        """Return the control steps for a request: the world's own task may be one clause or a whole desk."""
         clauses = len(answer.must) if isinstance(answer, Request) else 1
         own = self.world.rules.steps if isinstance(self.world, ArmEnv) else self.robot.entry.longest
-        return round(SLACK * own * max(1, clauses))
+        return round(SLACK * own * clauses)
 
 
 def dry_run(
@@ -119,8 +126,8 @@ def dry_run(
     """
     mind = load_knowledge(path, stores)
     with tempfile.TemporaryDirectory() as scratch:
-        store = _opened(dataset, mind, Path(scratch))
-        frames, proprio = _frames(store, mind, where)
+        store, episode = _opened(dataset, mind, where[0], Path(scratch))
+        frames, proprio = _frames(store, mind, (episode, where[1]))
     config = mind.run.model.config
     beliefs = Beliefs(mind.language.seer, frames[:1])
     beliefs.see(frames[1:])
@@ -136,25 +143,32 @@ def dry_run(
     commander = mind.commander(planner, seed)
     commander.command(mind.encode(frames[1:], proprio), beliefs, [answer])
     story.before = tuple(commander.chances(0).tolist())
-    story.plans, story.events = list(commander.made[0]), list(commander.events[0])
-    words = _would(story)
+    story.planned(commander.made[0], mind)
+    story.events = list(commander.events[0])
+    words = _would(story, beliefs.there(0))
     console.print(words)
     _write(folder, Painter(mind), story, frames[1, 0], {**about, "words": words})
     return 0
 
 
-def _opened(dataset: Path, mind: Knowledge, scratch: Path) -> Store:
-    """Open a store; a LeRobot folder is converted for the moment."""
+def _opened(dataset: Path, mind: Knowledge, episode: int, scratch: Path) -> tuple[Store, int]:
+    """Open a store and say which of its episodes is meant; of a LeRobot folder that one alone is converted, for the moment."""
     if not dataset.exists():
         raise JepaflowError(f"{dataset} does not exist. Check --dataset.")
     if not dataset.is_dir():
-        return Store(dataset)
+        return Store(dataset), episode
     from jepaflow.data.conversion_plan import ConvertConfig
     from jepaflow.data.convert import convert
     from jepaflow.data.hub import open_dataset
 
-    convert(open_dataset(dataset), scratch / "dataset.h5", ConvertConfig(image_size=mind.run.model.config.image_size))
-    return Store(scratch / "dataset.h5")
+    source = open_dataset(dataset)
+    numbers = [one.index for one in source.episodes]
+    if episode not in numbers:
+        raise JepaflowError(f"{dataset} has no episode {episode}. Choose one of its {len(numbers)} with --episode.")
+    source.episodes, source.problems = [one for one in source.episodes if one.index == episode], []
+    config = ConvertConfig(image_size=mind.run.model.config.image_size, verify=0)
+    convert(source, scratch / "dataset.h5", config)
+    return Store(scratch / "dataset.h5"), 0
 
 
 def _frames(store: Store, mind: Knowledge, where: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -181,14 +195,15 @@ def _frames(store: Store, mind: Knowledge, where: tuple[int, int]) -> tuple[np.n
     return store.pixels(rows, config.cameras), proprio
 
 
-def _would(story: Story) -> str:
+def _would(story: Story, there: Sequence[Thing]) -> str:
     """Return what would be done."""
+    assert isinstance(story.answer, Request)
+    said = heard(story.answer, there)
     if not story.plans:
         lost = [event.words for event in story.events if event.kind == "no way"]
-        return f"{heard(story)} {lost[-1] if lost else 'There is nothing to do: it is so already.'}"
-    plan = story.plans[0]
-    seconds = plan.steps * story.block / story.fps
-    return f"{heard(story)} I would go through {len(plan.nodes)} sub-goals in about {seconds:.0f} s."
+        return f"{said} {lost[-1] if lost else 'There is nothing to do: it is so already.'}"
+    count = len(story.plans[0].nodes)
+    return f"{said} I would go through {count} sub-goal{'' if count == 1 else 's'} in about {story.foreseen[0]:.0f} s."
 
 
 def _write(folder: Path, painter: Painter, story: Story, start: np.ndarray, more: dict[str, Any]) -> None:
@@ -200,7 +215,7 @@ def _write(folder: Path, painter: Painter, story: Story, start: np.ndarray, more
         console.print(f"Sub-goals: {folder / 'subgoals.png'}")
 
 
-def _say(block: int, fps: float) -> Any:
+def _say(block: int, fps: float) -> Callable[[Event], None]:
     """Return what tells of events while they happen."""
 
     def say(event: Event) -> None:

@@ -7,7 +7,7 @@ and nothing else: the next plan begins from what is seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from jepaflow.evaluation.command_truth import Witness
-from jepaflow.evaluation.commanded import Commanded
+from jepaflow.evaluation.commanded import Commanded, Knowledge
 from jepaflow.sims.arms.env import ArmEnv
 from jepaflow.sims.arms.slip import Slip
 from jepaflow.sims.registry import World
@@ -42,6 +42,8 @@ class Story:
     aimed: list[int] = field(default_factory=list)
     """landmark aimed at, at each look; -1 for none"""
     plans: list[Made] = field(default_factory=list)
+    foreseen: list[float] = field(default_factory=list)
+    """seconds that walking each plan takes, as recorded"""
     events: list[Event] = field(default_factory=list)
     steps: int = 0
     """control steps executed"""
@@ -55,6 +57,11 @@ class Story:
     """first camera, at the start and after each control step"""
     imagined: list[Float[Tensor, " D"]] = field(default_factory=list)
     """at each look"""
+
+    def planned(self, plans: Sequence[Made], mind: Knowledge) -> None:
+        """Take note of plans."""
+        self.plans = list(plans)
+        self.foreseen = [mind.model_steps(plan.nodes) * self.block / self.fps for plan in plans]
 
     @property
     def refused(self) -> bool:
@@ -75,9 +82,10 @@ class Story:
                     "look": plan.block,
                     "landmarks": plan.nodes,
                     "done_at": [list(d) for d in plan.done],
-                    "model_steps": plan.steps,
+                    "cost": plan.steps,
+                    "seconds": seconds,
                 }
-                for plan in self.plans
+                for plan, seconds in zip(self.plans, self.foreseen, strict=True)
             ],
             "events": [
                 {"second": event.block * self.block / self.fps, "kind": event.kind, "words": event.words}
@@ -154,7 +162,8 @@ def carry_out(
     if accident is not None:
         accident.end()
         story.slipped = accident.began
-    story.plans, story.events, story.believed = list(system.made[0]), list(system.events[0]), bool(system.believed[0])
+    story.planned(system.made[0], policy.robot.mind)
+    story.events, story.believed = list(system.events[0]), bool(system.believed[0])
     if witness is not None:
         story.truth, story.true_clauses = witness.success, tuple(witness.now().tolist())
     return story

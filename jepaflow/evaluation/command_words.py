@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jepaflow.evaluation.command_story import Story
-from jepaflow.subgoals.language.clause import Clause
+from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.product import BELIEVED
 from jepaflow.subgoals.language.request import Request
+from jepaflow.subgoals.language.understanding import listed
 
 
-def heard(story: Story) -> str:
+def heard(answer: Request, there: Sequence[Thing]) -> str:
     """Return what was understood, and what is seen."""
-    return f"I understand: {story.answer}. I see {_and(story.there)}."
+    return f"I understand: {answer}. I see {listed(there) or 'nothing that I know'}."
 
 
 def told(story: Story) -> str:
@@ -21,9 +24,7 @@ def told(story: Story) -> str:
     first = story.plans[0] if story.plans else None
     words = []
     if first is not None:
-        planned = (
-            f"I planned {_count(len(first.nodes), 'sub-goal')}, about {first.steps * story.block / story.fps:.0f} s"
-        )
+        planned = f"I planned {_count(len(first.nodes), 'sub-goal')}, about {story.foreseen[0]:.0f} s"
         words.append(f"{planned}{_again(story)}, and worked for {story.steps / story.fps:.1f} s.")
     if story.believed and not story.steps and all(p >= BELIEVED for p in story.before):
         words = ["There was nothing to do."]
@@ -82,8 +83,8 @@ def _state(clause: Clause) -> str:
     return f"{clause.object} is {'in' if clause.place.kind == 'bin' else 'on'} {clause.place}"
 
 
-def _and(parts: list[str] | tuple[str, ...]) -> str:
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts) or "nothing that I know"
+def _and(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
 def _count(number: int, what: str) -> str:

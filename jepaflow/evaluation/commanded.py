@@ -78,6 +78,23 @@ class Knowledge:
         told = None if proprio is None else torch.from_numpy(proprio).float()[:, None]
         return self.run.model.encode(torch.from_numpy(pictures)[:, None], told)[:, 0]
 
+    def model_steps(self, nodes: Sequence[int]) -> float:
+        """Return how many model steps walking landmarks takes by what the graph was built of, without any price.
+
+        Along an episode, as many as it took there; elsewhere as many as its landmarks are usually apart, or as the graph says.
+        """
+        marks, mine = self.subgoals.landmarks, self.subgoals
+        chosen = np.array(list(nodes), np.int64)
+        if len(chosen) < 2:
+            return float(len(chosen))
+        if mine.config.build.like <= 0:
+            edges = mine.graph.edge_ids(chosen[:-1], chosen[1:])
+            return 1.0 + float(mine.graph.cost[edges[edges >= 0]].sum())
+        gap = np.diff(marks.step[chosen]).astype(float)
+        own = (np.diff(marks.episode[chosen]) == 0) & (np.diff(marks.store[chosen]) == 0) & (gap > 0)
+        usual = float(mine.config.landmarks.every or np.median(gap[own]) if own.any() else mine.config.landmarks.every)
+        return float(np.where(own, gap, usual).sum() + usual) / self.run.model.config.block
+
     def frames(self, nodes: Sequence[int]) -> UInt8[np.ndarray, "n S S 3"] | None:
         """Return the pictures of landmarks by the model's first camera; None where the stores are not at hand."""
         if self.stores is None:

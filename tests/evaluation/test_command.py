@@ -302,6 +302,7 @@ def test_the_story_is_told_in_plain_words() -> None:
     request = Request((Clause("put", CUBES[2], BINS[0]),))
     story = Story("put the red cube in the blue bin", request, ("the red cube",), 30.0, 5, (0.01,))
     story.chances, story.steps, story.truth, story.true_clauses = [[0.01], [0.98]], 120, True, (True,)
+    story.foreseen = [2.0, 1.0]
     story.plans = [Made(0, [1, 2], [(), (0,)], 12.0), Made(9, [2], [(0,)], 4.0)]
     story.events = [Event(0, "plan", "plan 1"), Event(9, "not done", "again"), Event(20, "done", "done")]
     story.believed = True

@@ -65,7 +65,7 @@ class Made:
     done: list[tuple[int, ...]]
     """numbers of the clauses that become done at each"""
     steps: float
-    """model steps that the plan foresees, prices included"""
+    """model steps that the plan costs, prices included"""
 
 
 class Commander(Navigator):

@@ -37,8 +37,7 @@ def understand(
     if not read.must:
         return _refuse((), f'There is nothing to do in "{sentence.strip()}".', there)
     if missing := read.missing(there):
-        verb = "is" if len(missing) == 1 else "are"
-        return _refuse(_words(missing), f"There {verb} no {listed(missing, plain=True)} here.", there)
+        return _refuse(_words(missing), f"There is no {listed(missing, 'and no', plain=True)} here.", there)
     for one in read.unclear(there):
         which = [other for other in dict.fromkeys(there) if other.kind == one.kind]
         return _refuse(_words((one,)), f"{str(one).capitalize()} may be {listed(which, 'or')}. Say which.", there)
