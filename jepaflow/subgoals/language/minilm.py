@@ -6,7 +6,9 @@ that changed would change every figure silently. The package's own code and what
 
 import hashlib
 import importlib.util
+from collections import OrderedDict
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -26,6 +28,9 @@ SHA256 = {
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
 HEADS = 12
+SHALLOW = 4
+"""of six layers: what heads on single words read. The last layers are trained to blend a sentence's words into one meaning. Of
+sentences in words and patterns set aside, readers of layer 4 understood .97, those of layers 2 and 6 .94 and .91"""
 
 
 def installed() -> Path | None:
@@ -56,6 +61,14 @@ class MiniLM(TextEncoder):
         self._weights = load(_pinned(folder / "model.safetensors"))
         rows = _pinned(folder / "vocab.txt").decode().splitlines()
         self._vocabulary = {token: row for row, token in enumerate(rows)}
+
+    def shallow(self) -> "MiniLM":
+        """Return the encoder that stops at layer `SHALLOW`; it shares the weights."""
+        last = tuple(f"encoder.layer.{layer}." for layer in range(SHALLOW, 12))
+        other = copy(self)
+        other._weights = {name: one for name, one in self._weights.items() if not name.startswith(last)}
+        other._remembered = OrderedDict()
+        return other if len(other._weights) < len(self._weights) else self
 
     def tokens(self, sentence: str) -> tuple[str, ...]:
         """Cut a sentence into pieces of words between [CLS] and [SEP], at most 256."""

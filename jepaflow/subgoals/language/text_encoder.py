@@ -53,6 +53,10 @@ class TextEncoder(ABC):
         self.dim = dim
         self._remembered: OrderedDict[str, Read] = OrderedDict()
 
+    def shallow(self) -> "TextEncoder":
+        """Return the encoder whose features are more of single words and less of the sentence; this one, if it has no layers."""
+        return self
+
     @abstractmethod
     def tokens(self, sentence: str) -> tuple[str, ...]:
         """Cut a sentence into tokens: at least one, whatever the sentence."""

@@ -222,3 +222,19 @@ def test_one_changed_byte_is_found(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("[PAD]\n")
     with pytest.raises(JepaflowError, match=r"vocab.txt is damaged"):
         MiniLM(tmp_path)
+
+
+@needs_minilm
+def test_a_shallow_encoder_stops_early_and_shares_the_weights(trained: MiniLM) -> None:
+    said = ["put the red cube in the blue bin"]
+    shallow = trained.shallow()
+    assert (
+        shallow.shallow() is shallow
+        and shallow.dim == trained.dim
+        and shallow.tokens(said[0]) == trained.tokens(said[0])
+    )
+    names = [name for name in shallow._weights if name.startswith("encoder.layer.")]
+    assert {int(name.split(".")[2]) for name in names} == set(range(minilm.SHALLOW))
+    assert all(shallow._weights[name] is trained._weights[name] for name in names)
+    assert not torch.allclose(shallow.encode(said).features, trained.encode(said).features, atol=0.1)
+    assert Hashed().shallow().name == "hashed"
