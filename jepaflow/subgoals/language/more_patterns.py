@@ -88,7 +88,12 @@ FILLERS = (
     "I my your needs as be been being by can does done from gets give going keep look may might more most much must "
     "new next not on only or other our over own right same see should some such sure than their them these thing "
     "things those time too until up use was way well when while will would yet already always again exactly simply "
-    "later soon together inside toward near"
+    "later soon together inside toward near please maybe perhaps also even still really very quite rather carefully "
+    "gently slowly straight directly finally first last across along around behind beside between under above below "
+    "through onto upon against without come goes become stay stand sit lie turn start stop begin finish happen seem "
+    "appear belong contain hold carry take find know think say tell ask need like good better best day moment job "
+    "task work part side end there's wherever whenever because if but into off out back down away every each any "
+    "all both little bit lot long short ready able likely meant supposed expected intended required"
 )
 """that lie between the two things of a sentence whose meaning its nouns alone give"""
 ODD_DEEDS = (

@@ -1,9 +1,9 @@
 """Sentences that the reader is taught with, and what each word is in them: from the training lists only, never the test's.
 
 Beside the grammar's training patterns (`more_patterns`, `more_words` have further ones), some sentences have two things in
-either order between words that mean nothing: then their nouns alone say which is the object, which keeps the reader from
-learning the order. What must be refused has one odd thing, place, colour or verb, of which we know the word, or is odd as
-a whole.
+either order between words that mean nothing, or a pattern with other words in it: then their nouns alone say which is the
+object, which keeps the reader from learning the order, and a new word from being a reason to refuse. What must be refused
+has one odd thing, place, colour or verb, of which we know what it should have been, or is odd as a whole.
 
 The third split: every word and pattern belongs to one of some folds by its hash. A reader that was taught without a fold
 is judged on sentences with that fold's patterns and words from everywhere, as the test's sentences are made. All choices
@@ -40,6 +40,8 @@ Odd = Literal["object", "place", "colour", "verb", "deed", "talk"]
 ODDS: tuple[Odd, ...] = ("object", "place", "colour", "colour", "verb", "deed", "talk")
 Said = list[tuple[str, str]]
 """words with their roles"""
+NOISE = 0.3
+"""share of the other sentences about two things of which some words give way to any others"""
 SALAD = 0.25
 """share of sentences about two things whose other words mean nothing"""
 
@@ -161,7 +163,8 @@ class Teacher:
     def _pattern(self, clause: Clause, rng: np.random.Generator) -> Said:
         own = self.patterns.patterns[clause.verb] if self.patterns is not None else ()
         pattern = _one(own or self.lists.patterns[clause.verb], rng)
-        return [word for part in pattern.split() for word in self._part(part, clause, rng)]
+        said = [word for part in pattern.split() for word in self._part(part, clause, rng)]
+        return _noisy(said, rng) if self.salad and clause.place is not None and rng.random() < NOISE else said
 
     def _part(self, part: str, clause: Clause, rng: np.random.Generator) -> Said:
         """Words of one word of a pattern, which may be a slot."""
@@ -218,6 +221,15 @@ class Teacher:
         if rng.random() < 0.12:
             said = [*said, *((word, "") for word in _one(frames["after"], rng).split())]
         return said
+
+
+def _noisy(said: Said, rng: np.random.Generator) -> Said:
+    """Let a third of the words that name nothing give way to any others, or to none."""
+    noisy = [
+        (_one(_FILLERS, rng) if rng.random() < 0.7 else "", role) if not role and rng.random() < 0.33 else (word, role)
+        for word, role in said
+    ]
+    return [pair for pair in noisy if pair[0]]
 
 
 def _replaced(said: Said, clause: Clause, role: Role, word: str, rng: np.random.Generator) -> Taught:
