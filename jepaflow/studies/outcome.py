@@ -1,6 +1,7 @@
 """What a study found, in one shape: ``results/studies/NAME/{runs.jsonl, summary.json, report.html}``.
 
-``runs.jsonl`` has a line for each run with all its figures, and grows as they are finished. ``summary.json`` is what they
+``runs.jsonl`` has a line for each run with its figures (ratios at each horizon; their sums by episode stay in the run's own
+``cell.json``), and grows as they are finished. ``summary.json`` is what they
 come to: rows (the shape of every figure of this project), and what a page says of them. It holds neither dates, durations nor
 places, and runs enter in the study's order: who ran them, where and when cannot be told from it. The report and the
 published page (:mod:`jepaflow.studies.pages`) are made from it and nothing else.
@@ -73,7 +74,9 @@ def write_runs(folder: Path, results: Sequence[Result]) -> Path:
         told: dict[str, Any] = {"setting": result.cell.name, "seed": result.cell.seed, "mark": result.mark}
         told |= {"episodes": config.dataset.episodes, "steps": config.steps, "cameras": list(config.cameras)}
         told |= {"stores": [path.name for path in config.dataset.path], "minutes": result.minutes}
-        lines.append(json.dumps({**told, **result.readings.as_json()}, allow_nan=False))
+        ratios = {name: _rounded(one.values().tolist()) for name, one in result.readings.ratios.items()}
+        told |= {"ratios": ratios, "scalars": _rounded(dict(result.readings.scalars))}
+        lines.append(json.dumps(told, allow_nan=False))
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines))
     return path
