@@ -17,6 +17,14 @@ from jepaflow.diagnosis.page import embedded, write_page
 from jepaflow.studies.outcome import SUMMARY, Outcome, Table, read_outcome
 
 Draw = Callable[[Outcome], dict[str, bytes]]
+HEAD = """# Studies
+
+Whole experiments, each many trainings that differ in one thing. Written by `jepaflow study publish` from `results/studies`, never
+by hand. Each page ends with the command that makes it again; the same command takes your own store:
+`jepaflow study density --dataset.path MINE.h5 --budget 30m`. It goes on where it was interrupted, and with `--ray local` it fills
+all cores.
+
+"""
 
 
 def drawer(study: str) -> Draw:
@@ -87,9 +95,8 @@ def publish(results: Path, docs: Path) -> list[Path]:
             with atomic_path(docs / f"{_file(name, image)}.png") as temporary:
                 temporary.write_bytes(data)
         pages.append(_write(docs / f"{name}.md", page_text(name, outcome, list(images))))
-        lines.append(f"- [{outcome.title}]({name}.md): {outcome.answers[0]}")
-    head = "# Studies\n\nWritten by `jepaflow study publish` from `results/studies`, never by hand.\n\n"
-    return [*pages, _write(docs / "README.md", head + "\n".join(lines) + "\n")]
+        lines.append(f"- **[{outcome.title}]({name}.md)** {outcome.question} {outcome.answers[0]}")
+    return [*pages, _write(docs / "README.md", HEAD + "\n".join(lines) + "\n")]
 
 
 def page_text(name: str, outcome: Outcome, images: Sequence[str]) -> str:
