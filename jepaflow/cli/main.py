@@ -31,7 +31,7 @@ COMMANDS = {
     "subgoals": "landmarks of a run and ways between them: fit, verify, plan, show",
     "language": "what sentences mean to a run, and which frames satisfy them: fit, verify",
     "command": "do what a sentence asks, in a simulated world; or plan it from a frame of a dataset",
-    "study": "whole experiments, trained and measured many times: tension, horizon",
+    "study": "whole experiments, many trainings each: density, views, blindness, transfer, tension, horizon; publish",
     "benchmark": "measure speed against plain references, and weight: plan, train, load, convert, weight",
 }
 
