@@ -4,17 +4,19 @@ One query per slot (verb, object's colour and kind, place's colour and kind) att
 whole-sentence features do not tell "the red cube in the blue bin" from its inversion. The slots are decoded together, among
 meanings that make sense: whatever has a bin is a "put", so an unknown verb ("stash") is understood by what it is done to.
 
-What must be refused is a class of its own, judged token by token (one unknown word spoils a request), trained on impossible requests and on
-requests of which a noun or colour was replaced by any word of the encoder's vocabulary. Thresholds of this class and
-of the slots' joint probability are set on sentences with training patterns that were not trained on.
+What must be refused is judged token by token (one unknown word spoils a request), and each slot has a word for "unknown". A
+new word for a known thing and a word for an unknown thing differ by degrees, so several members vote, each of which was
+taught without one fold of all words and patterns (`teaching`); what a member says of its own fold, which it has never met,
+sets the threshold. Where a plain wording is read by rule (`lexicon`), the rule decides.
 
-Trained on paraphrases only, no pictures, all pairs of palette colours but the held-out ones.
+Trained on sentences only, no pictures, all pairs of palette colours but the held-out ones.
 
 Legend: B sentences, L tokens, F features of a token, S slots.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -26,12 +28,9 @@ from torch.nn import functional as F
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.arms.factors import PALETTE
 from jepaflow.subgoals.language.clause import VERBS, Clause, Thing, Verb
-from jepaflow.subgoals.language.grammar import FRAMES, NOUNS, PATTERNS, SYNONYMS, Split
-from jepaflow.subgoals.language.more_words import AFTER, BEFORE, LOOKS, MORE, MORE_DEEDS, ODD
-from jepaflow.subgoals.language.paraphrase import held_in, impossible, normal, paraphrase
-from jepaflow.subgoals.language.refusals import COLOURS as ODD_COLOURS
-from jepaflow.subgoals.language.refusals import DEEDS, PLACES, TALK, THINGS
-from jepaflow.subgoals.language.refusals import VERBS as ODD_VERBS
+from jepaflow.subgoals.language.lexicon import literal
+from jepaflow.subgoals.language.paraphrase import held_in
+from jepaflow.subgoals.language.teaching import FOLDS, Role, Taught, Teacher, everything, fold
 from jepaflow.subgoals.language.text_encoder import TextEncoder
 from jepaflow.training.fitting import FitConfig, fit
 
@@ -39,6 +38,8 @@ COLOURS = ("", *PALETTE)
 KINDS = ("", "cube", "ball", "bin", "disc", "post", "wall")
 """the empty kind: there is no such thing in the sentence"""
 SLOTS: tuple[tuple[str, ...], ...] = (VERBS, COLOURS, KINDS, COLOURS, KINDS)
+SHARED = {"verb": (0,), "colour": (1, 3), "kind": (2, 4)}
+"""slots whose words one linear map reads: what a word means does not depend on whose word it is, nor on what was seen together"""
 OBJECTS: dict[Verb, tuple[str, ...]] = {
     "put": ("cube", "ball"),
     "push": ("cube", "ball"),
@@ -51,56 +52,78 @@ MIX = (0.5, 0.16, 0.16, 0.12, 0.06)
 """shares of the verbs in training"""
 PLAIN = 0.06
 """share of things without a colour"""
-FALSE_REFUSALS = 0.02
-"""of sentences set aside, that the threshold refuses"""
+FALSE_REFUSALS = 0.05
+"""of sentences in words and patterns that a member never met, that the threshold refuses"""
 
 
 @dataclass(frozen=True)
 class ReaderConfig:
-    """How the reader is trained; the defaults take about a minute with MiniLM."""
+    """How the reader is trained; the defaults take two to three minutes with MiniLM."""
 
-    sentences: int = 6000
-    """that have a meaning"""
-    impossible: int = 3000
-    replaced: int = 3000
-    """sentences with a word replaced by any other"""
-    steps: int = 700
+    sentences: int = 2500
+    """that have a meaning, for each member"""
+    impossible: int = 4000
+    aside: int = 400
+    """sentences in words that a member never met, for its threshold"""
+    steps: int = 800
     batch: int = 128
     lr: float = 4e-3
     hidden: int = 96
-    dropout: float = 0.2
+    dropout: float = 0.3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        sizes = (self.sentences, self.impossible, self.replaced, self.steps, self.batch, self.hidden)
+        sizes = (self.sentences, self.impossible, self.aside, self.steps, self.batch, self.hidden)
         if min(sizes) < 1 or not 0 <= self.dropout < 1 or self.seed < 0:
             raise JepaflowError("The reader's sizes must be at least 1, dropout below 1, and the seed not negative.")
 
 
-class Reader(nn.Module):
+class Member(nn.Module):
     """Slots of a sentence, and whether all of its words have a place in one."""
 
     scale: Tensor
-    thresholds: Tensor
 
-    def __init__(self, features: int, hidden: int = 96, dropout: float = 0.2) -> None:
+    def __init__(self, features: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.drop = nn.Dropout(dropout)
         self.key = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, len(SLOTS)))
-        self.value = nn.ModuleList([nn.Linear(features, len(words)) for words in SLOTS])
+        self.value = nn.ModuleDict(
+            {name: nn.Linear(features, len(SLOTS[slots[0]]) + 1) for name, slots in SHARED.items()}
+        )
         self.known = nn.Sequential(nn.Linear(features, hidden), nn.GELU(), nn.Linear(hidden, 1))
         self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("thresholds", torch.tensor([0.0, -torch.inf]))
 
     def forward(
         self, features: Float[Tensor, "B L F"], mask: Bool[Tensor, "B L"]
     ) -> tuple[list[Float[Tensor, "B _"]], Float[Tensor, " B"]]:
-        """Return logits of each slot's words, and of "there is nothing unknown in it": a soft least over the tokens."""
+        """Return logits of each slot's words (the last one: unknown), and of "there is nothing unknown in it": a soft least over
+        the tokens."""
         x = self.drop(features / self.scale)
         weight = self.key(x).masked_fill(~mask[..., None], -1e9).softmax(1)
         taken = weight.transpose(1, 2) @ x
         known = self.known(x)[..., 0].neg().masked_fill(~mask, -1e9)
-        return [value(taken[:, slot]) for slot, value in enumerate(self.value)], -known.logsumexp(1)
+        logits = {slot: self.value[name](taken[:, slot]) for name, slots in SHARED.items() for slot in slots}
+        return [logits[slot] for slot in range(len(SLOTS))], -known.logsumexp(1)
+
+
+class Reader(nn.Module):
+    """Members that vote: log-probabilities of slots, and probabilities of being known, are averaged."""
+
+    threshold: Tensor
+
+    def __init__(self, features: int, hidden: int = 96, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.members = nn.ModuleList([Member(features, hidden, dropout) for _ in range(FOLDS)])
+        self.register_buffer("threshold", torch.tensor(-torch.inf))
+
+    def forward(
+        self, features: Float[Tensor, "B L F"], mask: Bool[Tensor, "B L"], member: int | None = None
+    ) -> tuple[list[Float[Tensor, "B _"]], Float[Tensor, " B"]]:
+        """Return log-probabilities of each slot's words, and the logit of "there is nothing unknown in it", of all or of one."""
+        said = [one(features, mask) for one in (self.members if member is None else [self.members[member]])]
+        slots = [torch.stack([one[slot].log_softmax(-1) for one, _ in said]).mean(0) for slot in range(len(SLOTS))]
+        chance = torch.stack([known for _, known in said]).sigmoid().mean(0)
+        return slots, chance.logit(eps=1e-4)
 
 
 class Ground:
@@ -108,37 +131,42 @@ class Ground:
 
     Args:
         reader: trained, in eval mode.
-        encoder: the one that it was trained with.
+        encoder: the one that it was trained with; its shallow features are read.
     """
 
     def __init__(self, reader: Reader, encoder: TextEncoder) -> None:
-        self.reader, self.encoder = reader, encoder
+        self.reader, self.encoder = reader, encoder.shallow()
 
     def __call__(self, sentence: str) -> Clause | None:
         """Return what one request means; None where it means nothing here."""
         return self.read([sentence])[0]
 
     def read(self, sentences: Sequence[str]) -> list[Clause | None]:
-        """Return what each request means."""
-        meanings, sure, known = self.scores(sentences)
-        least_known, least_sure = self.reader.thresholds.tolist()
-        good = (known >= least_known) & (sure >= least_sure)
-        return [meaning if fine else None for meaning, fine in zip(meanings, good, strict=True)]
+        """Return what each request means: by rule where its wording is plain, by the members' vote elsewhere."""
+        meanings, score = self.scores(sentences)
+        good = score >= float(self.reader.threshold)
+        voted = [meaning if fine else None for meaning, fine in zip(meanings, good, strict=True)]
+        return [literal(sentence) or meaning for sentence, meaning in zip(sentences, voted, strict=True)]
 
     @torch.no_grad()
-    def scores(self, sentences: Sequence[str]) -> tuple[list[Clause], Float[ndarray, " B"], Float[ndarray, " B"]]:
-        """Return each sentence's likeliest clause, its log-probability, and the logit of "nothing in it is unknown"."""
+    def scores(self, sentences: Sequence[str], member: int | None = None) -> tuple[list[Clause], Float[ndarray, " B"]]:
+        """Return each sentence's likeliest clause, and how surely it has one: the clause's log-probability plus the logit
+        of "nothing in it is unknown".
+
+        Args:
+            sentences: atomic requests.
+            member: whose opinion; None: the average.
+        """
         if not sentences:
-            return [], np.zeros(0), np.zeros(0)
+            return [], np.zeros(0)
         said = self.encoder.encode(sentences)
-        slots, known = self.reader(said.features, said.mask)
-        slots = [slot.log_softmax(-1) for slot in slots]
-        table, best = [], torch.full((len(sentences),), -torch.inf)
+        slots, known = self.reader(said.features, said.mask, member)
+        best = torch.full((len(sentences),), -torch.inf)
         choice = torch.zeros(len(sentences), 5, dtype=torch.long)
         for verb, (kinds, place) in ((verb, (OBJECTS[verb], PLACE[verb])) for verb in VERBS):
             rows = [KINDS.index(kind) for kind in kinds]
             kind = slots[2][:, rows].max(1)
-            colour, there = slots[1].max(1), slots[3].max(1)
+            colour, there = slots[1][:, :-1].max(1), slots[3][:, :-1].max(1)
             score = slots[0][:, VERBS.index(verb)] + kind.values + slots[4][:, KINDS.index(place)]
             score = score + (0 if verb == "sort" else colour.values) + (there.values if place else 0)
             own = torch.stack(
@@ -153,47 +181,59 @@ class Ground:
             )
             choice = torch.where((score > best)[:, None], own, choice)
             best = torch.maximum(best, score)
-        table = [_clause(row) for row in choice.tolist()]
-        return table, best.double().numpy(), known.double().numpy()
+        return [_clause(row) for row in choice.tolist()], (best + known).double().numpy()
 
 
 def train_reader(encoder: TextEncoder, config: ReaderConfig | None = None) -> Ground:
-    """Train a reader on paraphrases, and set its thresholds.
+    """Train a reader's members, and set its threshold.
 
     Args:
         encoder: gives the features of tokens.
         config: settings.
     """
     config = config or ReaderConfig()
-    rng = np.random.default_rng([config.seed, 8])
     torch.manual_seed(config.seed)
-    clauses = [draw_clause(rng) for _ in range(config.sentences)]
-    good = [_enriched(paraphrase(clause, rng), clause.verb, rng) for clause in clauses]
-    bad = [impossible(rng) for _ in range(config.impossible)]
-    bad += [_spoilt(good[int(rng.integers(len(good)))], rng) for _ in range(config.replaced)]
-    said = encoder.encode([*good, *bad])
-    labels = torch.tensor([_labels(clause) for clause in clauses] + [[-1] * len(SLOTS)] * len(bad))
-    fine = (labels[:, 0] >= 0).float()
     reader = Reader(encoder.dim, config.hidden, config.dropout)
-    reader.scale.copy_(said.features[said.mask].std())
+    ground, lists, cuts = Ground(reader, encoder), everything(), []
+    for number in range(FOLDS):
+        rng = np.random.default_rng([config.seed, 8, number])
+        _train_member(reader, number, Teacher(lists.part(_in_fold(number, False))), ground.encoder, config, rng)
+        judge = Teacher(lists, lists.part(_in_fold(number, True), first=False), salad=0.0)
+        aside = [judge.say(draw_clause(rng), rng).text for _ in range(config.aside)]
+        cuts.append(float(np.quantile(ground.scores(aside, number)[1], FALSE_REFUSALS)))
+    reader.threshold.copy_(torch.tensor(np.mean(cuts)))
+    return ground
+
+
+def _in_fold(number: int, wanted: bool) -> Callable[[str], bool]:
+    return lambda entry: (fold(entry) == number) == wanted
+
+
+def _train_member(
+    reader: Reader, number: int, teacher: Teacher, encoder: TextEncoder, config: ReaderConfig, rng: np.random.Generator
+) -> None:
+    """Teach one member."""
+    taught: list[Taught] = [teacher.say(draw_clause(rng), rng) for _ in range(config.sentences)]
+    taught += [teacher.refused(draw_clause(rng), rng) for _ in range(config.impossible)]
+    said = encoder.encode([one.text for one in taught])
+    labels = torch.tensor([_labels(one.clause or one.rest, one.odd) for one in taught])
+    fine, length = torch.tensor([float(one.clause is not None) for one in taught]), said.mask.sum(1)
+    member = reader.members[number]
+    assert isinstance(member, Member)
+    member.scale.copy_(said.features[said.mask].std())
 
     def loss(step: int) -> Tensor:
-        rows = torch.from_numpy(np.random.default_rng([config.seed, 9, step]).integers(0, len(labels), config.batch))
-        slots, known = reader(said.features[rows], said.mask[rows])
+        draw = np.random.default_rng([config.seed, 9, number, step])
+        rows = torch.from_numpy(draw.integers(0, len(labels), config.batch))
+        most = int(length[rows].max())
+        slots, known = member(said.features[rows, :most], said.mask[rows, :most])
         value = F.binary_cross_entropy_with_logits(known, fine[rows])
         for slot, logits in enumerate(slots):
             wanted = labels[rows, slot]
             value = value + F.cross_entropy(logits, wanted, ignore_index=-1, reduction="sum") / config.batch
         return value
 
-    fit(reader, loss, FitConfig(config.steps, config.lr, 0.01), "Train the reader")
-    ground = Ground(reader, encoder)
-    later = [draw_clause(rng) for _ in range(1000)]
-    aside = [_enriched(paraphrase(clause, rng), clause.verb, rng) for clause in later]
-    _, sure, known = ground.scores([sentence for sentence in aside if sentence not in set(good)])
-    cut = [min(0.0, float(np.quantile(known, FALSE_REFUSALS))), min(np.log(0.3), float(np.quantile(sure, 0.01)))]
-    reader.thresholds.copy_(torch.tensor(cut))
-    return ground
+    fit(member, loss, FitConfig(config.steps, config.lr, 0.01), f"Train the reader, member {number + 1} of {FOLDS}")
 
 
 def draw_clause(rng: np.random.Generator) -> Clause:
@@ -215,16 +255,22 @@ def _colour(rng: np.random.Generator) -> str:
     return "" if rng.random() < PLAIN else COLOURS[int(rng.integers(1, len(COLOURS)))]
 
 
-def _labels(clause: Clause) -> list[int]:
-    """Words of the slots by number; -1 where there is nothing to say."""
-    place = clause.place
-    return [
-        VERBS.index(clause.verb),
-        -1 if clause.verb == "sort" else COLOURS.index(clause.object.colour),
-        KINDS.index(clause.object.kind),
-        COLOURS.index(place.colour) if place else -1,
-        KINDS.index(place.kind) if place else 0,
-    ]
+def _labels(clause: Clause | None, odd: Role = "") -> list[int]:
+    """Words of the slots by number; -1 where there is nothing to say, beyond the last where the word is odd."""
+    place = clause.place if clause is not None else None
+    labels = [-1] * len(SLOTS)
+    if clause is not None:
+        labels = [
+            VERBS.index(clause.verb),
+            COLOURS.index(clause.object.colour),
+            KINDS.index(clause.object.kind),
+            COLOURS.index(place.colour) if place else 0,
+            KINDS.index(place.kind) if place else 0,
+        ]
+    if odd:
+        slot = get_args(Role).index(odd) - 1
+        labels[slot] = len(SLOTS[slot])
+    return labels
 
 
 def _clause(row: Sequence[int]) -> Clause:
@@ -253,51 +299,3 @@ def confusion(
         column = len(among) + 1 if one is None else among.index(one) if one in among else len(among)
         table[among.index(other), column] += 1
     return table
-
-
-def _enriched(sentence: str, verb: Verb, rng: np.random.Generator) -> str:
-    """Say some words otherwise: people have more words for bins, cubes and deeds than the grammar's training lists."""
-    if rng.random() < 0.4:
-        return sentence
-    upper, words = sentence.isupper(), sentence.split(" ")
-    for i, word in enumerate(words):
-        bare = normal(word)
-        others = next((more for known, more in (*MORE, *MORE_DEEDS.get(verb, ())) if bare in known), ())
-        if others and rng.random() < 0.6:
-            words[i] = word.lower().replace(bare, others[int(rng.integers(len(others)))])
-        elif bare in PALETTE and rng.random() < 0.2:
-            words[i] = f"{LOOKS[int(rng.integers(len(LOOKS)))]} {word.lower()}"
-    said = " ".join(words)
-    if rng.random() < 0.2:
-        said = f"{BEFORE[int(rng.integers(len(BEFORE)))]} {said}"
-    if rng.random() < 0.2:
-        said = f"{said.rstrip('.?')} {AFTER[int(rng.integers(len(AFTER)))]}"
-    return said.upper() if upper else said
-
-
-def _spoilt(sentence: str, rng: np.random.Generator) -> str:
-    """Replace a noun or a colour by any word that no list of this room has."""
-    words = sentence.split(" ")
-    places = [i for i, word in enumerate(words) if normal(word) in _NAMED]
-    at = places[int(rng.integers(len(places)))] if places else int(rng.integers(len(words)))
-    odd = _WORDS[int(rng.integers(len(_WORDS)))]
-    words[at] = odd.upper() if words[at].isupper() else odd
-    return " ".join(words)
-
-
-def _listed() -> set[str]:
-    """All words of the grammar and of the refusals, of both splits: none may be taught to be unknown, or be given away."""
-    splits: tuple[Split, ...] = ("train", "test")
-    texts: list[str] = [*COLOURS, *KINDS]
-    for split in splits:
-        for lists in (DEEDS, THINGS, PLACES, ODD_COLOURS, TALK, ODD_VERBS, FRAMES, *NOUNS.values(), *SYNONYMS.values()):
-            texts += lists[split]
-    for patterns in PATTERNS.values():
-        texts += [*patterns.orders, *patterns.statements]
-    return set(normal(" ".join(texts).replace("{", " ").replace("}", " ")).split())
-
-
-_NAMED = {*PALETTE, *(word for kind in NOUNS.values() for name in kind["train"] for word in normal(name).split())}
-_NAMED -= {"little"}
-_WORDS = tuple(sorted(set(ODD.split()) - _listed()))
-"""everyday things, places and colours that no desk of ours has, and that no test asks about"""

@@ -92,20 +92,16 @@ def fold(entry: str) -> int:
 
 def everything() -> Lists:
     """Return all training lists."""
-    more_nouns = dict(zip(("bin", "cube", "disc", "ball"), (words for _, words in MORE), strict=True))
+    nouns, synonyms = ({name: words["train"] for name, words in lists.items()} for lists in (NOUNS, SYNONYMS))
     patterns: dict[str, tuple[str, ...]] = {
         verb: (*PATTERNS[verb, "train"].orders, *PATTERNS[verb, "train"].statements, *MORE_PATTERNS[verb])
         for verb in VERBS
     }
-    synonyms = {slot: words["train"] for slot, words in SYNONYMS.items()}
-    for verb in VERBS:
-        more = [word.replace("-", " ") for _, words in MORE_DEEDS.get(verb, ()) for word in words]
-        synonyms[verb] = (*synonyms[verb], *more)
-    nouns = {
-        kind: (*words["train"], *(f"{{}} {word.replace('-', ' ')}" for word in more_nouns.get(kind, ())))
-        for kind, words in NOUNS.items()
-    }
     frames = {"order": (*FRAMES["train"], *MORE_FRAMES), "before": BEFORE, "after": AFTER, "looks": LOOKS}
+    for kind, (_, words) in zip(("bin", "cube", "disc", "ball"), MORE, strict=True):
+        nouns[kind] = (*nouns[kind], *(f"{{}} {word.replace('-', ' ')}" for word in words))
+    for verb, pairs in MORE_DEEDS.items():
+        synonyms[verb] = (*synonyms[verb], *(word.replace("-", " ") for _, words in pairs for word in words))
     named = {name.split()[-1] for names in nouns.values() for name in names}
     everyday = tuple(word for word in dict.fromkeys(ODD.split()) if word not in named)
     odd = {

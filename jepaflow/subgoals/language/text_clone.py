@@ -135,11 +135,11 @@ class TextClone(nn.Module):
         said: Float[Tensor, "B T"],
     ) -> Float[Tensor, "B KA"]:
         """Answer in z-scores."""
-        trunk = self.eyes.encoder.trunk if self.films else None
         hooks = []
         for name, film in self.films.items():
             scale, shift = film(said)[:, :, None, None].chunk(2, 1)
-            hooks.append(trunk[int(name)].register_forward_hook(_modulated(1 + scale, shift)))  # type: ignore[index]
+            stage = self.eyes.encoder.get_submodule(f"trunk.{name}")
+            hooks.append(stage.register_forward_hook(_modulated(1 + scale, shift)))
         try:
             z = self.eyes.encode(pixels[:, None], None if proprio is None else proprio[:, None])[:, 0]
         finally:

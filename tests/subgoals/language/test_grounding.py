@@ -11,22 +11,8 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.data.store import Store
 from jepaflow.sims.arms.factors import PALETTE
 from jepaflow.subgoals.language.clause import Clause, Thing
-from jepaflow.subgoals.language.encoders import Hashed
-from jepaflow.subgoals.language.grammar import NOUNS, SYNONYMS
 from jepaflow.subgoals.language.grounding import Labelled, LanguageConfig, train_seer, truth_of
-from jepaflow.subgoals.language.more_words import LOOKS, MORE, MORE_DEEDS
-from jepaflow.subgoals.language.paraphrase import held_in, normal, puts
-from jepaflow.subgoals.language.reading import (
-    _WORDS,
-    Ground,
-    Reader,
-    ReaderConfig,
-    confusion,
-    slot_accuracy,
-    train_reader,
-)
-from jepaflow.subgoals.language.refusals import COLOURS as ODD_COLOURS
-from jepaflow.subgoals.language.refusals import PLACES, THINGS
+from jepaflow.subgoals.language.paraphrase import held_in
 from jepaflow.subgoals.language.seeing import Seer
 
 CUBES, BINS = ("red", "blue", "green"), ("red", "blue", "white")
@@ -133,44 +119,6 @@ def test_a_thing_without_colour_is_any(seen: tuple[Seer, Desk, list[tuple[str, s
         seer.clause(chance, put("purple", "white"))
 
 
-def test_reader_without_sentences_and_with_odd_ones() -> None:
-    ground = Ground(Reader(384).eval(), Hashed())
-    assert ground.read([]) == []
-    assert len(ground.read(["", "???", "a" * 300])) == 3
-
-
-@pytest.fixture(scope="module")
-def reader() -> Ground:
-    config = ReaderConfig(sentences=1200, impossible=400, replaced=400, steps=250, batch=64)
-    return train_reader(Hashed(), config)
-
-
-def test_plain_sentences_are_read_and_nonsense_is_refused(reader: Ground) -> None:
-    wanted = [clause for clause in puts() if held_in(clause)]
-    read = reader.read([str(clause) for clause in wanted])
-    assert slot_accuracy(read, wanted).min() >= 0.8
-    assert confusion(read, wanted, wanted).sum() == len(wanted)
-    assert reader("make coffee") is None
-    assert reader("xq zzt blorp") is None
-
-
 def test_bad_settings() -> None:
-    with pytest.raises(JepaflowError, match="sizes"):
-        ReaderConfig(steps=0)
     with pytest.raises(JepaflowError, match="aside"):
         LanguageConfig(aside=1.0)
-
-
-def test_no_word_of_the_test_is_taught() -> None:
-    splits = (
-        *NOUNS.values(),
-        *SYNONYMS.values(),
-        {"test": THINGS["test"]},
-        {"test": PLACES["test"]},
-        {"test": ODD_COLOURS["test"]},
-    )
-    tested = set(normal(" ".join(word.replace("{}", "") for lists in splits for word in lists["test"])).split())
-    tested -= set(normal(" ".join(word for lists in SYNONYMS.values() for word in lists["train"])).split())
-    more = [word for _, words in (*MORE, *(pair for pairs in MORE_DEEDS.values() for pair in pairs)) for word in words]
-    assert not tested & set(normal(" ".join((*more, *LOOKS))).split()) - {"up", "to", "of", "the"}
-    assert not tested & set(_WORDS)
