@@ -53,7 +53,7 @@ class Verify:
     dataset: tuple[Path, ...] = ()
     """Where the run's stores lie now."""
     json: Path | None = None
-    """Write the rows to this file; its other rows stay."""
+    """Write the rows to this file, whose other rows stay, and the confusion matrices to a folder of its name."""
 
     def __post_init__(self) -> None:
         if self.seeds < 0:
@@ -123,10 +123,9 @@ def _verify(args: Verify) -> int:
         more, confused = reader_rows(readers or [found.ground], name)
         rows += more
         words = [str(clause) for clause in puts()]
-        write_json(
-            folder_of(args.run) / f"confusion_{name}.json",
-            {"rows": words, "columns": [*words, "something else", "refused"], "counts": confused.tolist()},
-        )
+        folder = folder_of(args.run) if args.json is None else args.json.parent / args.json.stem
+        table = {"rows": words, "columns": [*words, "something else", "refused"], "counts": confused.tolist()}
+        write_json(folder / f"confusion_{name}.json", table)
     console.print(_table(rows))
     if args.json is not None:
         write_results(args.json, shlex.join(["jepaflow", *sys.argv[1:]]), rows, keep=True)
