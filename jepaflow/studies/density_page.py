@@ -26,7 +26,9 @@ def figure_words(name: str) -> str:
     return f"skill of the {base.removesuffix('_skill')}'s place, read {step} model step{'s' * (step != '1')} ahead"
 
 
-def density_outcome(found: Density, config: TrainConfig, data: str, step_seconds: float, held_out: int) -> Outcome:
+def density_outcome(
+    found: Density, config: TrainConfig, data: str, step_seconds: float, held_out: int, windows: int
+) -> Outcome:
     """Page and figures.
 
     Args:
@@ -35,6 +37,7 @@ def density_outcome(found: Density, config: TrainConfig, data: str, step_seconds
         data: what the dataset is called.
         step_seconds: of a model step.
         held_out: episodes that judge.
+        windows: of all training episodes.
     """
     plan, growths = found.plan, found.growths["steps"]
     first = growths["skill@1"]
@@ -74,7 +77,12 @@ def density_outcome(found: Density, config: TrainConfig, data: str, step_seconds
         )
     if held_out < 10:
         limits.append(f"With {held_out} held-out episodes intervals are narrower than they should be.")
-    answers = [_now(found, first, step_seconds), *_more(growths), *_tested(growths), _families(found)]
+    seen = plan.steps * config.batch_size / windows
+    short = (
+        f"All of this at {plan.steps} steps: they see {number(seen, 1)} times as many windows as {every} episodes have"
+        + (", so more episodes cannot help this training, only a longer one." if seen < 1 else ".")
+    )
+    answers = [_now(found, first, step_seconds), short, *_more(growths), *_tested(growths), _families(found)]
     return Outcome(
         title=f"How much data? {data}",
         question=f"How good is a world model of 5 … {every} episodes, and how many more are worth recording?",

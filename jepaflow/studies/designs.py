@@ -75,7 +75,8 @@ def density(
 
     def tell(results: Sequence[Result]) -> Outcome:
         found = gather(results, plan)
-        return density_outcome(found, config, store.path.stem, config.block / store.fps, held_out_count(config))
+        step, most = config.block / store.fps, windows[plan.sizes[-1] - 1]
+        return density_outcome(found, config, store.path.stem, step, held_out_count(config), most)
 
     return Design(density_study(config, plan, windows, extra), tell)
 
