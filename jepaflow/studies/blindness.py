@@ -33,8 +33,8 @@ from jepaflow.training.config import TrainConfig
 HEALTHY = "healthy"
 FEW = 12
 """Episodes of the causes that want few."""
-PIECE = 12
-"""Model steps of a piece, where episodes are cut."""
+PIECE, STRIDE = 12, 2
+"""Model steps of a piece, where episodes are cut, and from the beginning of one to that of the next."""
 HORIZON = 10
 LARGE = 30.0
 """Times the usual weight of SIGReg."""
@@ -43,7 +43,7 @@ CAUSES: Mapping[str, str] = {
     HEALTHY: "nothing wrong: all episodes, rollout loss over two steps",
     "few": f"{FEW} training episodes",
     "mispaired": "frames paired with another episode's actions",
-    "leaky": f"{FEW} episodes cut into pieces, split over pieces: held-out pieces lie beside trained ones",
+    "leaky": f"{FEW} episodes cut into overlapping pieces, split over pieces: every held-out frame is trained on as well",
     "small_skip": "a model step of one control step: next to nothing happens in it",
     "large_lambda": f"SIGReg's weight {LARGE:g} times the usual",
     "one_step": "one-step loss, no rollout loss",
@@ -125,7 +125,7 @@ def _causes(config: TrainConfig, folder: Path, wanted: Sequence[str]) -> dict[st
         changed["mispaired"] = replace(healthy, dataset=replace(dataset, path=(wrong,)))
     if "leaky" in wanted:
         chosen = split_episodes(store.num_episodes, dataset.val_fraction, dataset.split_seed, FEW).train
-        pieces = in_pieces(source, folder, chosen, PIECE * config.block + 1)
+        pieces = in_pieces(source, folder, chosen, PIECE * config.block + 1, STRIDE * config.block)
         changed["leaky"] = replace(healthy, dataset=replace(dataset, path=(pieces,)))
     changed["small_skip"] = replace(healthy, block=1)
     changed["large_lambda"] = replace(healthy, loss=replace(healthy.loss, sigreg=LARGE * config.loss.sigreg))

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, new_figure, png, style
 from jepaflow.diagnosis.words import number, plain, show
-from jepaflow.studies.blindness import CAUSES, FEW, HEALTHY, PIECE, Autopsy, Ill, Symptom, blindness_rows
+from jepaflow.studies.blindness import CAUSES, FEW, HEALTHY, PIECE, STRIDE, Autopsy, Ill, Symptom, blindness_rows
 from jepaflow.studies.outcome import Outcome, Table
 from jepaflow.training.config import TrainConfig
 
@@ -41,8 +41,8 @@ def blindness_outcome(
         f"as many frames a step), preset {config.preset}; everything else as in the healthy runs: {CAUSES[HEALTHY]}.",
         f"Fresh recordings: the {held_out} that the healthy runs hold out, with their true actions; no run of any cause was trained "
         "on them.",
-        f"“Few” and “leaky” have the same {FEW} recordings; the leaky split cuts them into pieces of {PIECE} model steps and holds out a "
-        "tenth of the pieces, as a split over windows would.",
+        f"“Few” and “leaky” have the same {FEW} recordings; the leaky split cuts them into pieces of {PIECE} model steps, "
+        f"one every {STRIDE}, and holds out a tenth of the pieces, as a split over windows would.",
         f"A symptom's distance from the healthy runs is counted in standard deviations between seeds of one cause; {CLEAR:g} "
         "is called clear.",
         "Naming: each run in turn goes to the cause whose other runs' mean symptoms are nearest, symptoms scaled by their spread.",
@@ -143,7 +143,9 @@ def draw_blindness(outcome: Outcome) -> dict[str, bytes]:
 
 def _curves(ax: Axes, curves: dict[str, list[list[float]]]) -> None:
     style(ax)
-    for colour, (name, values) in zip(CLASSES, curves.items()):
+    for colour, (name, values) in zip(
+        (*CLASSES[:5], *CLASSES[6:]), curves.items()
+    ):  # two of them are hard to tell apart
         known = [(h, *each) for h, each in enumerate(values, 1) if all(x is not None for x in each)]
         steps = [h for h, *_ in known]
         ax.plot(
@@ -177,7 +179,7 @@ def _heat(ax: Axes, facts: dict[str, Any]) -> None:
             ax.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else INK)
     ax.set_xticks(
         range(len(keys)),
-        [facts["words"][k].replace(", ", ",\n").replace(": ", ":\n") for k in keys],
+        [facts["words"][k].replace("1, ", "1,\n").replace("10, ", "10,\n").replace(": ", ":\n") for k in keys],
         fontsize=7.5,
         rotation=40,
         ha="right",

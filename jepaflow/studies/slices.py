@@ -45,24 +45,25 @@ def mispaired(source: Path, folder: Path, seed: int = 0) -> Path:
     return make_store(store, frames, _told(store, told), folder, f"mispaired-{seed}")
 
 
-def in_pieces(source: Path, folder: Path, episodes: Sequence[int], length: int) -> Path:
-    """Some episodes cut into pieces that count as episodes: a split over them is one over windows, and leaks.
+def in_pieces(source: Path, folder: Path, episodes: Sequence[int], length: int, stride: int) -> Path:
+    """Some episodes cut into pieces that overlap and count as episodes: a split over them is one over windows, and leaks.
 
     Args:
         source: a store.
         folder: where the new one goes.
         episodes: that are cut.
         length: of a piece in control steps; what is left over is dropped.
+        stride: control steps from the beginning of one to that of the next.
 
     Raises:
         JepaflowError: when there are fewer than two pieces.
     """
     store = Store(source)
     whole = [store.episode_rows(e) for e in episodes]
-    pieces = [rows[i : i + length] for rows in whole for i in range(0, len(rows) - length + 1, length)]
+    pieces = [rows[i : i + length] for rows in whole for i in range(0, len(rows) - length + 1, stride)]
     if len(pieces) < 2:
         raise JepaflowError(f"{source} has no two pieces of {length} control steps. Name more or longer episodes.")
-    return make_store(store, pieces, _told(store, pieces), folder, f"pieces-{length}-{list(episodes)}")
+    return make_store(store, pieces, _told(store, pieces), folder, f"pieces-{length}-{stride}-{list(episodes)}")
 
 
 def normalised(source: Path, folder: Path, width: int, episodes: Sequence[int]) -> Path:

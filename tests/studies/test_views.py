@@ -45,13 +45,17 @@ def test_frames_with_the_actions_of_another_episode(store: Path, tmp_path: Path)
 
 
 def test_pieces_of_episodes(store: Path, tmp_path: Path) -> None:
-    old, new = Store(store), Store(in_pieces(store, tmp_path, (1, 4), 13))
+    old, new = Store(store), Store(in_pieces(store, tmp_path, (1, 4), 13, 13))
     assert new.ep_len.tolist() == [13] * 4  # of 34 and 32 frames
     rows = old.episode_rows(4)[13:26]
     np.testing.assert_array_equal(new.pixels(new.episode_rows(3), ("pixels",)), old.pixels(rows, ("pixels",)))
     np.testing.assert_array_equal(new.read("action", new.episode_rows(3)), old.read("action", rows))
     with pytest.raises(JepaflowError, match="no two pieces of 40"):
-        in_pieces(store, tmp_path, (1,), 40)
+        in_pieces(store, tmp_path, (1,), 40, 4)
+    near = Store(in_pieces(store, tmp_path, (1,), 20, 5))
+    assert near.num_episodes == 3  # of 34 frames
+    rows = old.episode_rows(1)[10:30]
+    np.testing.assert_array_equal(near.read("action", near.episode_rows(2)), old.read("action", rows))
 
 
 def test_one_camera_is_disturbed_and_the_other_is_not(two_views: Path) -> None:
