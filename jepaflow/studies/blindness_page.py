@@ -51,6 +51,8 @@ def blindness_outcome(
         f"Reduced for this machine: {config.steps} steps (2,000 is the default), frames of 64 px: the healthy runs are not as good "
         "as they could be, and what only shows late does not show here.",
         "One dataset and causes that come alone; in the wild several come together.",
+        "Runs of one cause differ in their seed alone and share their recordings: that each is named rightly here does not say that "
+        "these figures name a cause on another dataset; how symptoms move does.",
         f"{seeds} seeds: a nearest-mean rule says that symptoms differ, not that a threshold of the report is right.",
         f"“Small skip” is judged in its own model steps, {config.block} times shorter: its skills are not those of the others' seconds.",
     )
@@ -58,7 +60,7 @@ def blindness_outcome(
         title=f"Why is it blind? {data}",
         question="Which symptoms in the report tell the usual causes of a blind model apart?",
         method=method,
-        answers=(first, *(_sentence(found, ill) for ill in found.ills)),
+        answers=(first, _caught(found), *(_sentence(found, ill) for ill in found.ills)),
         limits=limits,
         captions={"blindness": _caption()},
         tables=(_table(found),),
@@ -67,11 +69,23 @@ def blindness_outcome(
     )
 
 
+def _caught(found: Autopsy) -> str:
+    """What the verdict alone says."""
+    ills = [ill for ill in found.ills if ill.name != HEALTHY]
+    passed = [ill.name.replace("_", " ") for ill in ills if ill.verdicts.count("sighted") > len(ill.verdicts) / 2]
+    if not passed:
+        return "The verdict alone catches every cause: none leaves most of its runs “sighted”."
+    return (
+        f"The verdict alone does not do it: most runs of {', '.join(passed)} are “sighted” ({len(passed)} of {len(ills)} causes). It is "
+        "the other symptoms that give them away."
+    )
+
+
 def _caption() -> str:
     return (
         "Above: skill on the run's own held-out episodes against the horizon (bands: 95 % over seeds and episodes; dashed: nothing "
         "changes). Below: each symptom's mean over seeds; colour: how many standard deviations between seeds it lies above (orange) "
-        "or below (blue) the healthy runs."
+        "or below (violet) the healthy runs."
     )
 
 
