@@ -14,7 +14,9 @@ from jepaflow.studies.outcome import Outcome, Table
 from jepaflow.training.config import TrainConfig
 
 BOTTOM = -1.5
-"""Values below this are off the chart."""
+"""Values below this are off the chart, and written at its edge."""
+MISLED, KEPT = 0.5, 0.95
+"""Latent agreement below which a look is called misread, and from which it is called hardly noticed."""
 
 
 def looks_outcome(
@@ -69,13 +71,28 @@ def looks_outcome(
 def _answers(found: Sequence[Look]) -> tuple[str, ...]:
     usual, changed = found[0], found[1:]
     names = [n for n in usual.figures if n.startswith("skill@") or n.endswith("_r2")]
-    said = []
+    said = [_sorted(changed)]
     ordered = sorted(changed, key=lambda look: look.figures["agreement"].value)
     said.append("Latent agreement with the usual look: " + _listed(ordered, "agreement") + ".")
     for name in names:
         words = f"R² of the {name[:-3]}" if name.endswith("_r2") else name
         said.append(f"{words}: {show(usual.figures[name])} in the usual look; {_listed(ordered, name)}.")
     return tuple(said)
+
+
+def _sorted(changed: Sequence[Look]) -> str:
+    """Looks in three heaps, by how far they move the latents."""
+    heaps: dict[str, list[str]] = {"misled": [], "moved": [], "kept": []}
+    for look in changed:
+        agreed = look.figures["agreement"].value
+        heaps["misled" if agreed < MISLED else "kept" if agreed >= KEPT else "moved"].append(look.name)
+    words = {
+        "misled": f"misread altogether (latent agreement below {MISLED:g})",
+        "moved": "read with a loss",
+        "kept": f"hardly noticed (agreement of {KEPT:g} or more)",
+    }
+    parts = [f"{', '.join(names)}: {words[heap]}" for heap, names in heaps.items() if names]
+    return "; ".join(parts)[0].upper() + "; ".join(parts)[1:] + "."
 
 
 def _listed(looks: Sequence[Look], name: str) -> str:
@@ -140,7 +157,8 @@ def _draw(ax: Axes, name: str, looks: dict[str, Any]) -> None:
     ax.set_ylim(max(BOTTOM, min(-0.05, 1.1 * low)), 1.02)
     for place, value in enumerate(values.tolist()):
         if value < BOTTOM:
-            ax.text(place, BOTTOM + 0.05, number(value, 1), ha="center", fontsize=8, color="white")
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            ax.text(place, BOTTOM + 0.08, f"↓ {number(value, 1)}", ha="center", fontsize=8, color=INK, bbox=box)
     ax.set_xticks(at, list(known), fontsize=8, rotation=30, ha="right")
     words = {"skill@1": "skill, 1 model step ahead", "agreement": "latent agreement with the usual look"}
     ax.set_ylabel(words.get(name, f"R² of the {name[:-3]}"), fontsize=9, color=INK)
