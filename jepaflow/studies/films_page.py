@@ -56,6 +56,8 @@ def films_outcome(
     limits = (
         f"Reduced for this machine: {config.steps} steps (2,000 is the default), frames of 64 px. Success in closed loop is not measured: "
         "CR5 is a real arm, and at so few steps no model plans well.",
+        "At equal steps every film takes the place of a robot's window: part of what is lost is lost for want of those, and no run "
+        "tells the two apart.",
         "A few short clips of streets, hands and flowers are not the web. That the robot's scene never changes makes films easy to "
         "notice: the pictures of 8×8 px show how easy.",
         "Actions are scaled by the statistics of everything trained on: mean actions shrink their deviation a little.",
@@ -153,6 +155,7 @@ def _draw(ax: Axes, name: str, facts: dict[str, Any]) -> None:
             ax.plot([x + 0.8] * len(each), each, ".", color=colour, alpha=0.5, markersize=5, mew=0)
     ax.axhline(FLOORS.get(name, 0.0), color=MUTED, linewidth=1, linestyle="--")
     ax.set_xlabel("films among the training windows (%)", fontsize=9, color=INK)
-    ax.set_ylabel(words(name).replace(", ", ",\n"), fontsize=9, color=INK)
+    label = words(name) if name == "gaussian_distance" else words(name).replace(", ", ",\n", 1)
+    ax.set_ylabel(label, fontsize=9, color=INK)
     if len(shown) > 1:
         ax.legend(frameon=False, fontsize=8)
