@@ -141,8 +141,7 @@ def views(config: TrainConfig, seeds: int) -> Design:
 
     def tell(results: Sequence[Result]) -> Outcome:
         found = seen.gather(results, config.cameras)
-        step, fps = config.block / store.fps, store.fps
-        return views_outcome(found, config, store.path.stem, step, fps, held_out_count(config), seeds)
+        return views_outcome(found, config, store, held_out_count(config), seeds)
 
     return Design(seen.views_study(config, seeds), tell)
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from jepaflow.data.store import Store
 from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, OTHER, OWN, new_figure, png, style
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import number, show
@@ -13,24 +14,22 @@ from jepaflow.studies.views import View, Views, deviation, views_rows
 from jepaflow.training.config import TrainConfig
 
 
-def views_outcome(
-    found: Views, config: TrainConfig, data: str, step_seconds: float, fps: float, held_out: int, seeds: int
-) -> Outcome:
+def views_outcome(found: Views, config: TrainConfig, store: Store, held_out: int, seeds: int) -> Outcome:
     """Page and figures.
 
     Args:
         found: the study.
         config: of the training.
-        data: what the dataset is called.
-        step_seconds: of a model step.
-        fps: control steps a second.
+        store: of the data.
         held_out: episodes that judge.
         seeds: of each setting.
     """
-    episodes = config.dataset.episodes or "all"
+    episodes, data, fps = config.dataset.episodes or "all", store.path.stem, store.fps
+    step_seconds = config.block / fps
     method = (
         f"{data}: {' and '.join(found.cameras)} alone and together; {episodes} training episodes, {seeds} seeds of each, "
-        f"{config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}.",
+        f"{config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}. “pixels” is the "
+        f"primary camera, {store.cameras[0]}.",
         "Stacked: the views are channels of one picture. Fused: one encoder looks at each view, is told which by an embedding, "
         "and the features are averaged; it costs an encoder's pass for each view.",
         f"Judged on the same {held_out} held-out episodes; a model step is {step_seconds:.2g} s. Disturbances on at most 40 of them.",
@@ -66,13 +65,28 @@ def views_outcome(
 
 def _answers(found: Views, fps: float) -> tuple[str, ...]:
     places = [n for n in found.together[0].figures if n.endswith("_r2")]
-    said = []
+    said = [
+        _best(found, "skill@1", "Skill one model step ahead"),
+        *(_best(found, n, f"R² of the {n[:-3]}") for n in places),
+    ]
     for name, words in (("skill@1", "Skill one model step ahead"), *((n, f"R² of the {n[:-3]}") for n in places)):
         said.append(f"{words}: {', '.join(f'{v.name} {show(v.figures[name])}' for v in found.views)}.")
     said.append(
         f"Between seeds skill@1 deviates by {', '.join(f'{v.name} {number(deviation(v), 3)}' for v in found.views)}."
     )
     return (*said, *(_stable(found, view, fps) for view in found.together))
+
+
+def _best(found: Views, name: str, words: str) -> str:
+    """The better model of all cameras against the better single one."""
+    alone, both = (max(some, key=lambda v: v.figures[name].value) for some in (found.alone, found.together))
+    one, two = alone.figures[name], both.figures[name]
+    apart = two.low > one.high or two.high < one.low
+    more = "better with both" if two.value > one.value else "no better with both"
+    return (
+        f"{words}: {more if apart or two.value <= one.value else 'a little better with both, within the intervals'}: {both.name} "
+        f"{show(two)}, {alone.name} alone {show(one)}."
+    )
 
 
 def _stable(found: Views, view: View, fps: float) -> str:
@@ -160,6 +174,10 @@ def draw_views(outcome: Outcome) -> dict[str, bytes]:
     return {"views": png(figure)}
 
 
+BOTTOM = -1.5
+"""Skill below this is off the chart, and written at its edge."""
+
+
 def _bars(ax: Axes, at: np.ndarray, width: float, triples: list[list[float]], colour: str, label: str) -> None:
     values = [v for v, _, _ in triples]
     error = [[v - lo for v, lo, _ in triples], [hi - v for v, _, hi in triples]]
@@ -185,7 +203,8 @@ def _settings(ax: Axes, facts: dict[str, Any]) -> None:
     ax.axhline(0, color=MUTED, linewidth=1, linestyle="--")
     ax.set_xticks(range(len(names)), [n.replace("_r2", "\nR²") for n in names], fontsize=9)
     ax.set_ylabel("skill (floor: nothing changes), R² (floor: mean)", fontsize=9, color=INK)
-    ax.legend(frameon=False, fontsize=8, ncols=2)
+    ax.set_ylim(top=1.12)
+    ax.legend(frameon=False, fontsize=8, ncols=len(settings), loc="upper center")
 
 
 def _ways(ax: Axes, facts: dict[str, Any], what: str, ways: list[str]) -> None:
@@ -199,7 +218,13 @@ def _ways(ax: Axes, facts: dict[str, Any], what: str, ways: list[str]) -> None:
         known = facts["disturbed"][model]
         places = [i for i, k in enumerate(kinds) if f"{k}_skill" in known]
         at = np.array(places) + (index - (len(able) - 1) / 2) * width
-        _bars(ax, at, width, [known[f"{kinds[i]}_skill"] for i in places], colours[model], model)
+        triples = [known[f"{kinds[i]}_skill"] for i in places]
+        _bars(ax, at, width, triples, colours[model], model)
+        for x, (value, *_) in zip(at.tolist(), triples):
+            if value < BOTTOM:
+                box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+                ax.text(x, BOTTOM + 0.06, number(value, 1), ha="center", rotation=90, fontsize=7.5, color=INK, bbox=box)
+    ax.set_ylim(max(BOTTOM, ax.get_ylim()[0]), 1.02)
     ax.axhline(0, color=MUTED, linewidth=1, linestyle="--")
     named = [w.removeprefix(f"{what}_").rsplit("_", 1) for w in ways]
     labels = ["in order", *(f"{camera}\n{how}{' px' if what == 'moved' else ''}" for camera, how in named)]
