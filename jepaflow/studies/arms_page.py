@@ -20,7 +20,8 @@ WORDS = {
     "tuned": "trained on",
     "scratch": "from scratch",
 }
-BOTTOM = -1.0
+BOTTOM = -2.0
+"""Where values lie below this, those below −1 are drawn on a logarithmic scale."""
 
 
 def arms_outcome(
@@ -144,6 +145,7 @@ def draw_arms(outcome: Outcome) -> dict[str, bytes]:
             _draw(ax, name, points, way)
         for ax in row[len(way["figures"]) :]:
             ax.set_axis_off()
+            ax.text(0.5, 0.5, f"{way['away']}: too few episodes\nfor a probe", ha="center", fontsize=9, color=MUTED)
     axes[0, 0].legend(frameon=False, fontsize=8)
     figure.suptitle(outcome.title, fontsize=11, color=INK)
     return {"arms": png(figure)}
@@ -170,11 +172,17 @@ def _draw(ax: Axes, name: str, points: list[list[Any]], way: dict[str, Any]) -> 
             at, values, [below, above], fmt="o-", color=colour, markersize=4.5, linewidth=1.3, label=WORDS[kind]
         )
     ax.axhline(0, color=MUTED, linewidth=1, linestyle="--")
-    ax.set_ylim(max(BOTTOM, ax.get_ylim()[0]), min(1.02, ax.get_ylim()[1]))
+    low = ax.get_ylim()[0]
+    if low < BOTTOM:
+        ax.set_yscale("symlog", linthresh=1.0)
+        ticks = [-100, -30, -10, -3, -1, 0, 1]
+        ax.set_yticks([t for t in ticks if t >= 1.2 * low], [str(t).replace("-", "−") for t in ticks if t >= 1.2 * low])
+    ax.set_ylim(min(low, -0.02), min(1.02, ax.get_ylim()[1]))
     ax.set_xscale("log")
     ax.set_xticks(sizes, [str(size) for size in sizes])
     ax.set_xticks([], minor=True)
     ax.set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
     ax.set_xlabel(f"episodes of {way['away']} (logarithmic)", fontsize=9, color=INK)
-    ax.set_ylabel("skill, 1 model step ahead" if name == "skill@1" else f"R² of the {name[:-3]}", fontsize=9, color=INK)
+    skill = "skill, 1 model step ahead" + ("\n(below −1: logarithmic)" if low < BOTTOM else "")
+    ax.set_ylabel(skill if name == "skill@1" else f"R² of the {name[:-3]}", fontsize=9, color=INK)
     ax.set_title(f"{way['home']} → {way['away']}", fontsize=9, color=INK)
