@@ -8,6 +8,7 @@ import math
 import re
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +29,8 @@ SMALLEST, MOST_SIZES, LEAST_SIZES = 5, 7, 4
 LEAST_STEPS, MOST_STEPS = 60, 4000
 ROOM = 0.9
 """Share of the budget that is planned for: machines are not equally fast all the time."""
-PROBE_STEPS = (4, 20)
+PROBE_STEPS = (2, 4, 36)
+"""Of three short trainings; the first only warms up (code is loaded, the store is read from disk), and is not counted."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ def fit_plan(windows: tuple[int, ...], batch: int, pace: Pace, budget: float, se
 
 
 def measure_pace(config: TrainConfig, measures: tuple[Measure, ...]) -> Pace:
-    """Train and measure a run of a few steps twice; returns what a step and a run cost on this machine."""
+    """Train a few steps, three times, and measure the last run; returns what a step and a run cost on this machine."""
     begun, took = time.perf_counter(), []
-    console.print("Calibrating: two short trainings tell what a run costs here.")
+    console.print("Calibrating: three short trainings tell what a run costs here.")
     with tempfile.TemporaryDirectory() as folder:
         for steps in PROBE_STEPS:
             at, begin = Path(folder) / str(steps), time.perf_counter()
@@ -145,12 +147,23 @@ def measure_pace(config: TrainConfig, measures: tuple[Measure, ...]) -> Pace:
         for measure in measures:
             measure(evidence)
         judged = time.perf_counter() - begin
-    step = max(1e-4, (took[1] - took[0]) / (PROBE_STEPS[1] - PROBE_STEPS[0]))
-    run = max(0.0, min(took[1] - PROBE_STEPS[1] * step, took[0])) + judged
+    step, beside = pace_of(took)
+    run = beside + judged
     console.print(
         f"A step takes {step:.2f} s, a run {run:.1f} s beside its steps ({time.perf_counter() - begun:.0f} s spent on knowing)."
     )
     return Pace(step, run)
+
+
+def pace_of(took: Sequence[float]) -> tuple[float, float]:
+    """Seconds of a step, and of a run beside its steps, from what the three trainings of `PROBE_STEPS` took.
+
+    Noise may swallow the difference of the last two: a step is never said to cost less than half of what it costs when nothing
+    but steps took time in the longest.
+    """
+    (_, few, many), (_, short, long) = PROBE_STEPS, took
+    step = max((long - short) / (many - few), 0.5 * long / many)
+    return step, max(0.0, min(long - many * step, short))
 
 
 def parse_minutes(text: str) -> float:

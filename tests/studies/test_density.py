@@ -16,6 +16,7 @@ from jepaflow.studies.density_plan import (
     Plan,
     choose_sizes,
     fit_plan,
+    pace_of,
     parse_minutes,
     seconds_of,
     training_episodes,
@@ -49,6 +50,12 @@ def test_a_plan_fits_its_budget() -> None:
     assert fit_plan(WINDOWS, 64, Pace(1e-4, 0.1), 36000.0, 3).steps == 4000
     with pytest.raises(JepaflowError, match=r"too small: 4 sizes × 3 seeds × 60 steps take about \d+ min"):
         fit_plan(WINDOWS, 64, pace, 60.0, 3)
+
+
+def test_a_pace_is_not_fooled_by_warming_up() -> None:
+    assert pace_of((9.0, 2.4, 5.6)) == pytest.approx((0.1, 2.0))
+    step, beside = pace_of((9.0, 6.0, 5.6))  # something else ran during the second
+    assert step == pytest.approx(0.5 * 5.6 / 36) and beside == pytest.approx(2.8)
 
 
 def test_durations() -> None:
