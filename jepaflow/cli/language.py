@@ -16,6 +16,7 @@ from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import write_json
 from jepaflow.common.results import Row, write_results
+from jepaflow.subgoals.language.doing import DoerConfig, fit_doer
 from jepaflow.subgoals.language.encoders import make_encoder
 from jepaflow.subgoals.language.grounding import LanguageConfig, fit_language, folder_of, labelled, load_language
 from jepaflow.subgoals.language.judging import reader_rows, retrieval_row, seer_rows
@@ -30,12 +31,16 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 @dataclass(frozen=True)
 class Fit:
-    """Learn to read sentences and to see what they ask for: RUN/language/. About two minutes."""
+    """Learn to read sentences, to see what they ask for, and to do it: RUN/language/. About four minutes, and ten for the doer."""
 
     run: RunFolder
     """Run folder of jepaflow train."""
     config: Annotated[LanguageConfig, tyro.conf.arg(name="")] = field(default_factory=LanguageConfig)
     """How to fit."""
+    doer: DoerConfig = field(default_factory=DoerConfig)
+    """How to train what does a clause (for runs with observation.state)"""
+    act: bool = True
+    """Train it; without it a clause is done by walking from landmark to landmark"""
     dataset: tuple[Path, ...] = ()
     """Where the run's stores lie now; where they lay when it was trained if not given."""
 
@@ -100,7 +105,10 @@ def run(args: Options) -> int:
 
 
 def _fit(args: Fit) -> int:
-    found = fit_language(load_run(args.run, "cpu"), args.config, args.dataset)
+    loaded = load_run(args.run, "cpu")
+    found = fit_language(loaded, args.config, args.dataset)
+    if args.act and loaded.model.config.proprio_dim:
+        fit_doer(loaded, found, args.doer, args.dataset)
     things = ", ".join(str(thing) for thing in dict.fromkeys(found.seer.things()))
     console.print(
         f"Learned from {found.report['episodes']} episodes, calibrated on {found.report['set_aside']}. Knows {things}.\n"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -32,6 +33,8 @@ from jepaflow.subgoals.fitted import Subgoals, load_subgoals
 from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.language.believing import Beliefs
 from jepaflow.subgoals.language.commander import Commander
+from jepaflow.subgoals.language.deeds import DeedCommander
+from jepaflow.subgoals.language.doing import Doer, load_doer
 from jepaflow.subgoals.language.grounding import Language, load_language
 from jepaflow.subgoals.language.potentials import Potentials, known_potentials, seen_graph
 from jepaflow.subgoals.language.proposing import Kind, ProductPlanner
@@ -57,6 +60,8 @@ class Knowledge:
     known: Potentials
     graph: Graph
     """the run's, with what the seer tells apart (`seen_graph`)"""
+    doer: Doer | None
+    """System 1 for clauses, where it was fitted"""
     stores: list[Store] | None
     """the run's, where they are at hand: they hold the landmarks' frames"""
 
@@ -68,7 +73,8 @@ class Knowledge:
         """Return a System 2 that takes requests."""
         mine = self.subgoals
         config = NavigatorConfig(patience=PATIENCE, stalls=10**6, build=mine.config.build, seed=seed)
-        return Commander(self.graph, mine.landmarks.z, self.planner(kind), mine.reach, self.known, config)
+        kind_of = Commander if self.doer is None else DeedCommander
+        return kind_of(self.graph, mine.landmarks.z, self.planner(kind), mine.reach, self.known, config)
 
     @torch.no_grad()
     def encode(
@@ -124,7 +130,7 @@ def load_knowledge(path: Path, stores: tuple[Path, ...] = ()) -> Knowledge:
     known = known_potentials(path, language, subgoals.landmarks, there)
     chains = subgoals.config.build.like > 0
     graph = seen_graph(subgoals.graph, known, subgoals.landmarks, chains, len(language.seer.objects))
-    return Knowledge(run, load_heads(path), subgoals, language, known, graph, there)
+    return Knowledge(run, load_heads(path), subgoals, language, known, graph, load_doer(path), there)
 
 
 @dataclass(eq=False)
@@ -198,6 +204,8 @@ class Commanded:
     def _restart(self) -> None:
         """Begin to count blocks."""
         self._tick, self._fresh = 0, True
+        self._busy: list[int] = []
+        self._chunk = np.zeros((0, 0, 0))
         self._blocks: list[np.ndarray] = []
         self._shown: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
         if self.robot.monitor is not None:
@@ -213,11 +221,16 @@ class Commanded:
         pictures, proprio = self.robot.see(worlds)
         self.beliefs = Beliefs(self.robot.mind.language.seer, pictures)
         self.last = np.stack([world.still_action() for world in worlds])
+        space = worlds[0].action_space
+        assert isinstance(space, gymnasium.spaces.Box)
+        self.low, self.high = space.low, space.high
         self.z = self._encode(pictures, proprio)
         self.seen: list[Tensor] = [self.z]
         """latents of every look of all sentences since"""
         self.done: list[Tensor] = []
         """the block executed after each of them"""
+        if self.robot.mind.doer is not None:
+            self._begun, _ = self.robot.mind.doer.seen(pictures)
         self._restart()
 
     def ask(self, sentences: Sequence[str], before: Sequence[Request | None] = ()) -> None:
@@ -242,6 +255,10 @@ class Commanded:
             self._look(worlds)
         action = self.robot.controller.act(*self._shown)
         self._shown = (None, None)
+        if self._busy:
+            step = self._tick % self.robot.block
+            action = np.array(action)
+            action[self._busy] = self._chunk[:, step].clip(self.low, self.high)
         self.last = np.where(self.ended[:, None], self.last, action)
         self._blocks.append(self.last)
         self._tick += 1
@@ -265,6 +282,18 @@ class Commanded:
         aimed = self.commander.look(self.z, None, loud)
         self.robot.controller.reset(Goal(aimed[:, None]), start_action=self.last)
         self._shown = (pictures, proprio)
+        self._do(pictures, proprio)
+
+    def _do(self, pictures: np.ndarray, proprio: np.ndarray) -> None:
+        """Let the doer, where there is one, decide the next block of those that are at a clause."""
+        doer, commander, self._busy = self.robot.mind.doer, self.commander, []
+        if doer is None or not isinstance(commander, DeedCommander):
+            return
+        self._busy, pairs = commander.doing()
+        if self._busy:
+            rows = np.array(self._busy)
+            hand = doer.hand(self._begun[rows], pictures[rows], proprio[rows], pairs[:, 0], pairs[:, 1])
+            self._chunk = doer.act(self.z[rows], hand, proprio[rows])
 
     def _encode(self, pictures: np.ndarray, proprio: np.ndarray) -> Float[Tensor, "E D"]:
         return self.robot.controller.encode(pictures, proprio).cpu().float()

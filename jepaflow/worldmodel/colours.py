@@ -56,6 +56,11 @@ def shares_table(codebook: Float[Tensor, "C 3"]) -> Float[Tensor, "k C"]:
     return (-torch.cdist(colours, codebook).square() / SHARP).softmax(1)
 
 
+def cells(side: int, most: int) -> int:
+    """Return the largest G that is not above ``most`` and divides a picture's side."""
+    return next(g for g in range(min(most, side), 0, -1) if side % g == 0)
+
+
 def colour_maps(
     frames: UInt8[Tensor, "n V S S 3"], table: Float[Tensor, "k C"], grid: int
 ) -> Float[Tensor, "n V C G G"]:
@@ -96,7 +101,7 @@ class ColourHead(nn.Module):
 
     def __init__(self, dim: int, views: int, side: int, colours: int, grid: int = 16, hidden: int = 512) -> None:
         super().__init__()
-        self.grid = next(g for g in range(min(grid, side), 0, -1) if side % g == 0)
+        self.grid = cells(side, grid)
         shape = (views, colours, self.grid, self.grid)
         self.read = nn.Sequential(
             nn.Linear(dim, hidden),

@@ -10,6 +10,7 @@ import av
 import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from jepaflow.cli.main import main
@@ -23,8 +24,10 @@ from jepaflow.sims.arms.slip import Slip
 from jepaflow.subgoals.landmarks import Landmarks
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.commander import Event, Made
+from jepaflow.subgoals.language.doing import Doer, DoerConfig, save_doer
 from jepaflow.subgoals.language.encoders import Hashed
 from jepaflow.subgoals.language.grounding import Language
+from jepaflow.subgoals.language.pointing import Pointer
 from jepaflow.subgoals.language.potentials import Desks, Potentials
 from jepaflow.subgoals.language.reading import Ground, Reader
 from jepaflow.subgoals.language.request import Refusal, Request
@@ -126,6 +129,37 @@ def told_by(*words: str) -> int:
 
 
 # The command ----------------------------------------------------------------------------------------------------------
+
+
+def first_action(run: Path) -> np.ndarray:
+    """Return what a run does first."""
+    robot = commanded.make_robot(commanded.load_knowledge(run), ENV)
+    world = robot.entry.make(SIZE)
+    world.reset(seed=0)
+    policy = commanded.Commanded(robot, "exact", sentences=["put the red cube in the blue bin"])
+    policy.begin([world], np.zeros((1, 0)))
+    return policy.act(0, [world])
+
+
+def test_a_run_with_a_doer_lets_it_act(run: Path, tmp_path: Path, capsys) -> None:
+    torch.manual_seed(0)
+    made = Doer(load_run(run).model.config.latent_dim, Pointer(6, 2, 6, 3, hidden=4), DoerConfig(hidden=8)).eval()
+    made.scale.fill_(20.0)
+    walked = first_action(run)
+    words = ["put the red cube in the blue bin", "--env", ENV, "--run", str(run), "--budget", "25", "--no-film"]
+    try:
+        save_doer(run, made)
+        done = first_action(run)
+        assert done.shape == walked.shape and np.abs(done - walked).max() > 0.1
+        assert told_by(*words, "--output", str(tmp_path / "done")) == 0
+        (run / "language" / "doer.safetensors").write_bytes(b"damaged")
+        assert told_by(*words, "--output", str(tmp_path / "broken")) == 1
+    finally:
+        (run / "language" / "doer.safetensors").unlink()
+    assert "is damaged, or no doer" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "broken").exists()
+    story = read_json(tmp_path / "done" / "story.json")
+    assert story["control_steps"] == 25 and story["believes_success"] is False
 
 
 @pytest.mark.parametrize("planner", ["gflownet", "exact", "dijkstra"])

@@ -174,6 +174,7 @@ def fit_language(run: Run, config: LanguageConfig | None = None, dataset: tuple[
     ground = train_reader(encoder, config.reader)
     folder = folder_of(run.path)
     write_json(folder / "language.json", {})
+    (folder / "doer.safetensors").unlink(missing_ok=True)  # it counts things as the old seer did
     for name, module in (("reader", ground.reader), ("seer", seer)):
         with atomic_path(folder / f"{name}.safetensors") as temporary:
             save_file({key: value.contiguous() for key, value in module.state_dict().items()}, temporary)

@@ -27,14 +27,14 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.language.lessons import Part, grasp_of, middle_of
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig, fit
-from jepaflow.worldmodel.colours import colour_maps, shares_table
+from jepaflow.worldmodel.colours import cells, colour_maps, shares_table
 
 EVERY = 8
 """control steps between the frames learned from"""
 FEWEST = 10
 """grasps"""
 GRID = 32
-"""G"""
+"""G at most"""
 SHARP = 2.0
 """what heat is multiplied by before it becomes a distribution"""
 SIZES = (3, 9)
@@ -98,8 +98,9 @@ class Pointer(nn.Module):
     def maps(self, frames: UInt8[ndarray, "n V S S 3"]) -> Float[Tensor, "n V C G G"]:
         """Return how much of each colour lies in each cell."""
         table = shares_table(self.codebook)
+        grid = cells(frames.shape[2], GRID)
         some = np.array_split(frames, max(1, len(frames) // 64))
-        return torch.cat([colour_maps(torch.from_numpy(np.ascontiguousarray(one)), table, GRID) for one in some])
+        return torch.cat([colour_maps(torch.from_numpy(np.ascontiguousarray(one)), table, grid) for one in some])
 
     def centres(self, maps: Float[Tensor, "n V C G G"]) -> tuple[Float[Tensor, "n T V2"], Float[Tensor, "n T V"]]:
         """Return where each thing is in each view (-1 … 1), and how much of its heat is in one place (0 … 1)."""
@@ -108,8 +109,8 @@ class Pointer(nn.Module):
         named = torch.einsum("nchw,tc->nthw", flat.square(), self.prior)
         small, large = (F.avg_pool2d(named, size, 1, size // 2) for size in SIZES)
         heat = self.heat(flat) + self.blob[:, 0, None, None] * small + self.blob[:, 1, None, None] * large
-        heat = (SHARP * heat).flatten(2).softmax(2).unflatten(2, (GRID, GRID))
-        cell = torch.linspace(-1, 1, GRID)
+        heat = (SHARP * heat).flatten(2).softmax(2).unflatten(2, maps.shape[-2:])
+        cell = torch.linspace(-1, 1, maps.shape[-1])
         at = torch.stack([(heat.sum(3) * cell).sum(2), (heat.sum(2) * cell).sum(2)], -1)
         sharp = F.avg_pool2d(heat, 3, 1, 1, count_include_pad=True).flatten(2).amax(2) * 9
         things = at.shape[1]

@@ -1,0 +1,59 @@
+"""A commander whose plan says what is to be done, while the doer does it clause by clause.
+
+The plan (`Commander`) still decides which clause comes when, and what to try again; but what is executed is the doer's
+(`doing`), which acts on this desk, instead of walks to landmarks' frames, which lie on others. So a clause is over when the
+seer believes it, or after `PATIENT` blocks; then it is tried once more. What the sentence says to avoid bends the plan, not the doer.
+
+Legend: E environments, D latent.
+"""
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from jepaflow.subgoals.language.commander import Commander
+from jepaflow.subgoals.language.lessons import numbers_of
+from jepaflow.subgoals.language.product import BELIEVED
+
+PATIENT = 70
+"""blocks for one attempt at a clause"""
+
+
+class DeedCommander(Commander):
+    """Carries out requests in E environments, each clause by a doer."""
+
+    def doing(self) -> tuple[list[int], ndarray]:
+        """Return which environments are doing a clause, and the numbers of its thing and place among the seer's."""
+        busy, pairs = [], []
+        for e, request in enumerate(self.requests):
+            if request is None or self.ended[e] or not self.part[e]:
+                continue
+            busy.append(e)
+            pairs.append(numbers_of(self.beliefs.seer, request.must[self._active(e)]))
+        return busy, np.array(pairs, np.int64).reshape(-1, 2)
+
+    def _active(self, e: int) -> int:
+        """The clause that is being done: of the present part, in the plan's order, the first that is not believed."""
+        planned = [j for each in self.made[e][-1].done for j in each] if self.made[e] else []
+        order = [*(j for j in planned if j in self.part[e]), *(j for j in self.part[e] if j not in planned)]
+        chances = self.chances(e)
+        return next((j for j in order if chances[j] < BELIEVED), order[-1])
+
+    def at_end(self, e: int) -> bool:
+        """Whether the present clauses are believed to be done, or have taken too long."""
+        if self.since_plan[e] >= PATIENT * max(1, len(self.part[e])):
+            return True
+        chances = self.chances(e)
+        return all(chances[j] >= BELIEVED for j in self.part[e])
+
+    def _give_up(self, z: Float[Tensor, "E D"], failed: list[int]) -> None:
+        """Landmarks are not walked here, so that none can fail."""
+        self.tries[failed] = 0
+
+    def _propose(self, z: Float[Tensor, "E D"], e: int) -> list[tuple[list[int], Float[ndarray, " S"]]]:
+        """Return walks; where no recording shows one, the next clause is tried all the same."""
+        found = super()._propose(z, e)
+        if self.ended[e] and not self.fresh[e]:
+            self.ended[e], self.part[e] = False, self._parts(e)[-1]
+        return found

@@ -1,0 +1,109 @@
+"""The doer learns what recordings did next; its commander looks, and tries again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.subgoals.language import deeds
+from jepaflow.subgoals.language.clause import Clause
+from jepaflow.subgoals.language.deeds import DeedCommander
+from jepaflow.subgoals.language.doing import CHUNK, Doer, DoerConfig, Lesson, load_doer, save_doer, train_doer
+from jepaflow.subgoals.language.pointing import Pointer
+from jepaflow.subgoals.language.request import Request
+from jepaflow.training.corpus import Corpus
+from jepaflow.training.latents import Latents
+from tests.subgoals.language.test_commander import BLUE, PUT, RIGHT, START, Eyes, commander
+
+JOINTS, DIM = 3, 4
+
+
+def doer(**changes: object) -> Doer:
+    config = DoerConfig(
+        **{"hidden": 64, "steps": 500, "batch": 128, "lr": 3e-3, "noise": 0.0, "dropout": 0.0, **changes}
+    )  # type: ignore[arg-type]
+    return Doer(DIM, Pointer(4, 1, JOINTS, 3, hidden=4), config).eval()
+
+
+def lesson(rows: int, seed: int) -> tuple[Latents, Lesson]:
+    """Recordings whose arm goes to where the hand points."""
+    rng = np.random.default_rng(seed)
+    goal = rng.normal(size=(rows, JOINTS)).astype(np.float32) * 20
+    now = rng.normal(size=(rows, JOINTS)).astype(np.float32) * 20
+    row, one = np.arange(rows), np.zeros(rows, np.int64)
+    corpus = Corpus([], np.zeros((1, 2), np.int64), np.array([rows]), one, row, one, row, goal, now)
+    hand = torch.from_numpy(np.concatenate([now / 20, goal / 20, goal / 20, 0 * goal, one[:, None]], 1)).float()
+    latents = Latents(corpus, torch.from_numpy(rng.normal(size=(rows, DIM))).float())
+    return latents, Lesson(row, row, hand)
+
+
+def test_it_learns_to_go_where_the_hand_points() -> None:
+    torch.manual_seed(0)
+    made = doer()
+    train_doer(made, *lesson(2000, 0))
+    latents, new = lesson(100, 1)
+    proprio = latents.corpus.proprio
+    assert proprio is not None
+    said = made.act(latents.z, new.hand, proprio)
+    wanted = latents.corpus.actions
+    assert said.shape == (100, CHUNK, JOINTS)
+    assert np.abs(said[:, 0] - wanted).mean() < 0.3 * np.abs(proprio - wanted).mean()
+    # Past the end of a clause the last action stays.
+    assert np.abs(said[:, -1] - wanted).mean() < 0.3 * np.abs(proprio - wanted).mean()
+
+
+def test_a_doer_is_kept_whole(tmp_path: Path) -> None:
+    made = doer()
+    assert load_doer(tmp_path) is None
+    save_doer(tmp_path, made)
+    loaded = load_doer(tmp_path)
+    assert loaded is not None and loaded.config == made.config
+    assert all(torch.equal(value, made.state_dict()[name]) for name, value in loaded.state_dict().items())
+    path = tmp_path / "language" / "doer.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(JepaflowError, match="is damaged, or no doer"):
+        load_doer(tmp_path)
+
+
+def test_sizes_are_checked() -> None:
+    with pytest.raises(JepaflowError, match="at least 1"):
+        DoerConfig(steps=0)
+
+
+def deed_commander(goal: float = 5.5) -> DeedCommander:
+    other, _ = commander(goal)
+    return DeedCommander(other.graph, other.marks, other.proposer, other.reach, other.known, other.config)
+
+
+def look(system: DeedCommander, eyes: Eyes, blocks: int, done) -> None:
+    for block in range(blocks):
+        eyes.done = np.array([done(block)])
+        system.look(START)
+
+
+def test_a_clause_ends_when_it_is_believed_and_is_tried_again_when_it_takes_too_long(monkeypatch) -> None:
+    monkeypatch.setattr(deeds, "PATIENT", 10)
+    system, eyes = deed_commander(), Eyes(1)
+    system.command(START, eyes, [PUT])
+    assert system.doing()[0] == [0] and system.doing()[1].tolist() == [[1, 2]]
+    look(system, eyes, 60, lambda block: block > 30)
+    kinds = [event.kind for event in system.events[0]]
+    assert kinds.count("not done") >= 1 and kinds[-1] == "done" and system.believed.all()
+    assert system.doing()[0] == []
+
+
+def test_what_no_recording_shows_is_tried_all_the_same() -> None:
+    system = deed_commander(goal=99.0)
+    system.command(START, Eyes(1), [PUT])
+    assert not system.ended.any() and system.doing()[0] == [0]
+
+
+def test_clauses_are_done_in_their_order() -> None:
+    system, eyes = deed_commander(), Eyes(1)
+    both = Request((PUT.must[0], Clause("put", BLUE, RIGHT)), ((0, 1),))
+    system.command(START, eyes, [both])
+    assert system.doing()[1].tolist() == [[1, 2]]
+    look(system, eyes, 20, lambda block: True)
+    assert system.doing()[1].tolist() == [[0, 3]] and not system.ended[0]
