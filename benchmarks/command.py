@@ -3,7 +3,8 @@
     python -m benchmarks.command RUN --tasks so101/place so101/sort [--slip] [--json results/language.json]
 
 For each trial a desk is laid (the trial's number is its seed), one of its cubes and one of its bins are drawn, and the sentence that
-names them is given to all; ``--wording test`` says it in unseen words, ``--clauses 2`` asks for a second cube after the first. All have
+names them is given to all; ``--wording test`` says it in unseen words, ``--clauses 2`` asks for a second cube after the first,
+``--clauses 0`` to sort them all by colour. All have
 the same desks, sentences and budgets, and the simulator's truth judges (`evaluation.command_truth`): what was asked for holds when the
 budget is over. With ``--slip`` a cube loses its grip once, in every second trial, as soon as somebody carries it.
 
@@ -31,7 +32,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import tyro
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from benchmarks.commanding import (
     Trial,
@@ -42,7 +43,7 @@ from benchmarks.commanding import (
 )
 from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
-from jepaflow.common.intervals import bootstrap
+from jepaflow.common.intervals import bootstrap, wilson
 from jepaflow.common.results import Row, write_results
 from jepaflow.evaluation.commanded import Robot, load_knowledge, make_robot
 
@@ -62,7 +63,8 @@ class Args:
     """desks of each task"""
     seeds: int = 1
     """seeds of planners and random actions"""
-    clauses: Literal[1, 2] = 1
+    clauses: Literal[0, 1, 2] = 1
+    """things to do, one after the other; 0: every cube into the bin of its colour"""
     wording: Literal["plain", "train", "test"] = "plain"
     slip: bool = False
     """let a cube slip in every second trial"""
@@ -108,15 +110,22 @@ def measure(args: Args, robot: Robot, trials: Sequence[Trial], who: str) -> Foun
     return Found(*np.stack(tables, 1))
 
 
+def interval(each: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over desks: bootstrap, or Wilson's where all are alike and nothing can be drawn from them."""
+    if np.ptp(each) > 0 or each[0] not in (0.0, 1.0):
+        return bootstrap(each, lambda x: float(x.mean()))
+    return wilson(round(float(each.sum())), len(each))
+
+
 def rows_of(
     task: str, who: str, args: Args, found: Found, floors: dict[str, float], ceilings: dict[str, float]
 ) -> list[Row]:
     """Return success and agreement, with intervals drawn over trials."""
-    tail = (f"_{args.clauses}" if args.clauses > 1 else "") + ("_slip" if args.slip else "")
+    tail = {0: "_all", 1: "", 2: "_2"}[args.clauses] + ("_slip" if args.slip else "")
     told = f"{args.trials} desks, {args.clauses} clause(s), {args.wording} wording; refused {found.refused.mean():.3f}"
     told += f"; a cube slipped in {found.slipped.mean():.2f}" if args.slip else ""
     each = found.success.mean(0)
-    span = bootstrap(each, lambda x: float(x.mean()))
+    span = interval(each)
     note = f"{told}; believed {found.believed.mean():.3f}; done at any time {found.ever.mean():.3f}"
     rows = [
         Row(
@@ -134,7 +143,7 @@ def rows_of(
     answered = ~found.refused.any(0)
     if who.partition("_")[0] in ("ours", "once") and answered.any():
         agrees = (found.success == found.believed).mean(0)[answered]
-        span = bootstrap(agrees, lambda x: float(x.mean()))
+        span = interval(agrees)
         share = float(found.success[:, answered].mean())
         bold = float((found.believed & ~found.success)[:, answered].mean())
         shy = float((~found.believed & found.success)[:, answered].mean())

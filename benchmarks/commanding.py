@@ -24,7 +24,7 @@ from jepaflow.sims.arms.slip import Slip
 from jepaflow.sims.arms.tasks import in_bin
 from jepaflow.sims.registry import World, action_bounds
 from jepaflow.subgoals.language.automaton import in_turn
-from jepaflow.subgoals.language.clause import Clause
+from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.grammar import Split
 from jepaflow.subgoals.language.paraphrase import paraphrase
 from jepaflow.subgoals.language.proposing import KINDS, Kind
@@ -77,30 +77,47 @@ def draw_trials(
         robot: in the world.
         count: desks.
         first: seed of the first.
-        clauses: things to do, one after the other: 1 or 2.
+        clauses: things to do, one after the other: 1 or 2; 0: every cube into the bin of its colour.
         wording: plain, or a split of the paraphrases.
         slip: let a cube slip in every second one.
         budget: control steps.
 
     Raises:
-        JepaflowError: the world has no cubes and bins.
+        JepaflowError: the world has no cubes, or nothing to put or push them on; or no bins of their colours to sort them into.
     """
     world, found = robot.entry.make(8), []
-    if not isinstance(world, ArmEnv) or not world.rules.layout.cubes or not world.rules.layout.bins:
-        raise JepaflowError("Sentences here put cubes in bins. Choose tasks that have both, e.g. so101/place.")
+    if not isinstance(world, ArmEnv) or not world.rules.layout.cubes:
+        raise JepaflowError("Sentences here are about cubes. Choose tasks that have some, e.g. so101/place.")
     for number in range(first, first + count):
         world.reset(seed=number)
         rng = np.random.default_rng(number)
         things = things_of(world)
         cubes = [thing for thing in things if thing.kind == "cube"]
-        bins = [thing for thing in things if thing.kind == "bin"]
-        some = [cubes[i] for i in rng.permutation(len(cubes))[:clauses]]
-        must = tuple(Clause("put", cube, bins[int(rng.integers(len(bins)))]) for cube in some)
-        request = Request(must, in_turn(len(must)))
+        places = [thing for thing in things if thing.kind in ("bin", "disc")]
+        if not places:
+            raise JepaflowError(f"{robot.env} has neither bin nor disc. Choose other tasks, e.g. so101/place.")
+        if clauses == 0:
+            must = tuple(
+                Clause("put", cube, Thing(cube.colour, "bin")) for cube in cubes if (cube.colour, "bin") in places
+            )
+            if not must:
+                raise JepaflowError(
+                    f"No cube of {robot.env}, seed {number}, has a bin of its colour. Give --clauses 1."
+                )
+        else:
+            some = [cubes[i] for i in rng.permutation(len(cubes))[:clauses]]
+            must = tuple(_moving(cube, places[int(rng.integers(len(places)))]) for cube in some)
+        request = Request(must, in_turn(len(must)) if clauses else ())
         steps = budget or round(SLACK * world.rules.steps * len(must))
         slips = slip and (number - first) % 2 == 1
-        found.append(Trial(number, world.get_state(), request, _said(must, wording, rng), slips, steps))
+        sentence = _said(must, wording, rng) if clauses else "sort the cubes by colour"
+        found.append(Trial(number, world.get_state(), request, sentence, slips, steps))
     return found
+
+
+def _moving(cube: Thing, place: Thing) -> Clause:
+    """What brings a cube to a place."""
+    return Clause("put" if place.kind == "bin" else "push", cube, place)
 
 
 def _said(must: Sequence[Clause], wording: str, rng: np.random.Generator) -> str:
@@ -213,6 +230,9 @@ class Bidden(ArmExpert):
     def script(self) -> Targets:
         """Bring every cube of each clause's colour into the bin."""
         scene, desk = self.env.scene, self.env.desk
+        if self.env.rules.layout.marker:  # a disc: the world's own task
+            yield from super().script()
+            return
         for clause in self.request.must:
             assert clause.place is not None
             which = scene.bins.index(clause.place.colour)
