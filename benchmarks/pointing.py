@@ -28,17 +28,14 @@ from jepaflow.common.results import Row, write_results
 from jepaflow.evaluation.closed_loop import views_of, world_of
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.sims.arms.env import ArmEnv
-from jepaflow.sims.arms.factors import PALETTE
 from jepaflow.subgoals.language.clause import Clause, Thing
+from jepaflow.subgoals.language.doing import make_pointer
 from jepaflow.subgoals.language.grounding import labelled, load_language
 from jepaflow.subgoals.language.lessons import numbers_of, parts_of
-from jepaflow.subgoals.language.pointing import Pointer, grasps_of, train_pointer
+from jepaflow.subgoals.language.pointing import grasps_of, train_pointer
 from jepaflow.training.checkpoint import load_run
 from jepaflow.training.corpus import open_corpora
-from jepaflow.worldmodel.colours import choose_colours
 
-COLOURS, DESKS = 14, 300
-"""in the codebook; start frames that it is chosen on"""
 NEAR = 0.015
 """m"""
 
@@ -68,14 +65,7 @@ def main(args: Args) -> None:
     language = load_language(run)
     train, _ = open_corpora(run)
     parts = parts_of(train, language, labelled(train.stores, train.where))
-    if train.proprio is None:
-        raise JepaflowError("Pointing needs observation.state. Use a run that was trained with --proprio.")
-    things = language.seer.things()
-    pointer = Pointer(len(things), len(language.cameras), train.proprio.shape[1], COLOURS)
-    starts = np.unique([part.start for part in parts])[:DESKS]
-    book = choose_colours(torch.from_numpy(train.frames(starts, language.cameras)), COLOURS, args.seed)
-    # White is no hue: its place is learned from grasps alone.
-    pointer.begin(book, [None if thing.colour in ("", "white") else PALETTE[thing.colour] for thing in things])
+    pointer = make_pointer(language.seer.things(), train, language.cameras, parts)
     grasps = grasps_of(pointer, train, language.cameras, parts)
     train_pointer(grasps, pointer, args.steps, seed=args.seed)
     mean = grasps.closed[np.unique(grasps.grasp, return_index=True)[1]].mean(0)

@@ -108,7 +108,10 @@ def _fit(args: Fit) -> int:
     loaded = load_run(args.run, "cpu")
     found = fit_language(loaded, args.config, args.dataset)
     if args.act and loaded.model.config.proprio_dim:
-        fit_doer(loaded, found, args.doer, args.dataset)
+        try:
+            fit_doer(loaded, found, args.doer, args.dataset)
+        except JepaflowError as error:  # the language is whole without it
+            console.print(f"No doer, so that a clause will be done by walking from landmark to landmark: {error}")
     things = ", ".join(str(thing) for thing in dict.fromkeys(found.seer.things()))
     console.print(
         f"Learned from {found.report['episodes']} episodes, calibrated on {found.report['set_aside']}. Knows {things}.\n"

@@ -37,6 +37,7 @@ from jepaflow.subgoals.language.grounding import Language, folder_of, labelled
 from jepaflow.subgoals.language.lessons import Part, parts_of
 from jepaflow.subgoals.language.pointing import Pointer, grasps_of, train_pointer
 from jepaflow.training.checkpoint import Run
+from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig, fit
 from jepaflow.training.latents import Latents, cached_latents
 from jepaflow.worldmodel.colours import choose_colours
@@ -196,13 +197,12 @@ def train_doer(doer: Doer, latents: Latents, lesson: Lesson) -> None:
     doer.eval()
 
 
-def make_pointer(things: Sequence[Thing], latents: Latents, cameras: tuple[str, ...], parts: Sequence[Part]) -> Pointer:
+def make_pointer(things: Sequence[Thing], corpus: Corpus, cameras: tuple[str, ...], parts: Sequence[Part]) -> Pointer:
     """Return an untrained pointer whose heat maps begin where the things' names say.
 
     Raises:
         JepaflowError: the run's recordings have no joints.
     """
-    corpus = latents.corpus
     if corpus.proprio is None or corpus.proprio.shape[1] != corpus.actions.shape[1]:
         raise JepaflowError("Pointing needs observation.state, with one joint for each action. Train with --proprio.")
     pointer = Pointer(len(things), len(cameras), corpus.proprio.shape[1], COLOURS)
@@ -221,7 +221,7 @@ def fit_doer(run: Run, language: Language, config: DoerConfig, dataset: tuple[Pa
     torch.manual_seed(config.seed)
     latents, _ = cached_latents(run, dataset)
     parts = parts_of(latents.corpus, language, labelled(latents.corpus.stores, latents.corpus.where))
-    pointer = make_pointer(language.seer.things(), latents, language.cameras, parts)
+    pointer = make_pointer(language.seer.things(), latents.corpus, language.cameras, parts)
     train_pointer(
         grasps_of(pointer, latents.corpus, language.cameras, parts), pointer, config.pointer_steps, seed=config.seed
     )
