@@ -34,7 +34,7 @@ from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.language.believing import Beliefs
 from jepaflow.subgoals.language.commander import Commander
 from jepaflow.subgoals.language.deeds import DeedCommander
-from jepaflow.subgoals.language.doing import Doer, load_doer
+from jepaflow.subgoals.language.doing import Doer, Hands, load_doer
 from jepaflow.subgoals.language.grounding import Language, load_language
 from jepaflow.subgoals.language.potentials import Potentials, known_potentials, seen_graph
 from jepaflow.subgoals.language.proposing import Kind, ProductPlanner
@@ -230,7 +230,7 @@ class Commanded:
         self.done: list[Tensor] = []
         """the block executed after each of them"""
         if self.robot.mind.doer is not None:
-            self._begun, _ = self.robot.mind.doer.seen(pictures)
+            self._hands = Hands(self.robot.mind.doer, proprio)
         self._restart()
 
     def ask(self, sentences: Sequence[str], before: Sequence[Request | None] = ()) -> None:
@@ -292,8 +292,7 @@ class Commanded:
         self._busy, pairs = commander.doing()
         if self._busy:
             rows = np.array(self._busy)
-            hand = doer.hand(self._begun[rows], pictures[rows], proprio[rows], pairs[:, 0], pairs[:, 1])
-            self._chunk = doer.act(self.z[rows], hand, proprio[rows])
+            self._chunk = self._hands.act(rows, self.z[rows], pictures[rows], proprio[rows], pairs)
 
     def _encode(self, pictures: np.ndarray, proprio: np.ndarray) -> Float[Tensor, "E D"]:
         return self.robot.controller.encode(pictures, proprio).cpu().float()

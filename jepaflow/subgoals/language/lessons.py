@@ -1,12 +1,13 @@
-"""Which part of which recording does which clause: what pointer and guide learn from.
+"""Which part of which recording does which clause: what pointer and doer learn from.
 
-An episode's sentence names one or two clauses that it did, one after the other. Where there are two, the seer says when the
-first was done: at the moment that makes all its answers likeliest. Episodes with more (sorting) are left out, for nobody says
-which cube comes when.
+An episode's sentence names one or two clauses that it did, one after the other. Where there are two, the first was done when the hand
+opened; which time, the seer says: the one that makes all its answers likeliest (asked about every frame, it is blind while the arm
+stands before the bin, and answered "at the very end"). Episodes with more (sorting) are left out, for nobody says which cube comes when.
 
 Legend: s control steps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +46,11 @@ def parts_of(corpus: Corpus, language: Language, episodes: Labelled) -> list[Par
     """Return the parts of all episodes that did what they say.
 
     Raises:
-        JepaflowError: there are none.
+        JepaflowError: there are none, or the recordings have no joints.
     """
+    if corpus.proprio is None:
+        raise JepaflowError("Pointing needs observation.state: it says where the hand was. Train with --proprio.")
+    middle = middle_of(corpus.proprio[:, -1])
     number = {tuple(each): e for e, each in enumerate(corpus.where.tolist())}
     found: list[Part] = []
     with progress("Look at what was done", len(episodes.store)) as advance:
@@ -58,7 +62,10 @@ def parts_of(corpus: Corpus, language: Language, episodes: Labelled) -> list[Par
             first, last = int(corpus.first[e]), int(corpus.first[e] + corpus.length[e]) - 1
             ends = [last]
             if len(clauses) == 2:
-                ends = [first + _change(corpus, language, episodes, i, clauses[0]), last]
+                openings = [end for _, end in holds_of(corpus.proprio[first : last + 1, -1], middle)[:-1]]
+                if not openings:
+                    continue
+                ends = [first + _change(corpus, language, episodes, i, openings), last]
             for begin, end, clause in zip([first, *ends], ends, clauses, strict=False):
                 if end > begin:
                     found.append(Part(first, begin, end, *numbers_of(language.seer, clause)))
@@ -90,19 +97,22 @@ def _many(corpus: Corpus, episodes: Labelled, i: int) -> bool:
 MANY = {"every", "each", "all", "both", "sort"}
 
 
-def _change(corpus: Corpus, language: Language, episodes: Labelled, i: int, clause: Clause) -> int:
-    """Return the control step from which on a clause is likeliest to be done."""
-    store, seer = corpus.stores[episodes.store[i]], language.seer
+def _change(corpus: Corpus, language: Language, episodes: Labelled, i: int, openings: Sequence[int]) -> int:
+    """Return the opening of the hand from which on the first clause is likeliest to be done."""
+    if len(openings) == 1:
+        return openings[0]
+    store, seer, clause = corpus.stores[episodes.store[i]], language.seer, episodes.clauses[i][0]
     steps = np.arange(0, int(episodes.length[i]), LOOK)
     now = seer.maps(np.asarray(store.pixels(store.ep_offset[episodes.episode[i]] + steps, language.cameras)))
     chance = np.clip(seer.clause(seer.probabilities(now[:1].expand_as(now), now), clause), EDGE, 1 - EDGE)
     before = np.append(0, np.log1p(-chance).cumsum())
     after = np.append(np.log(chance)[::-1].cumsum()[::-1], 0)
-    return int(steps[min(int((before + after).argmax()), len(steps) - 1)])
+    total = (before + after)[np.searchsorted(steps, openings)]
+    return openings[int(total.argmax())]
 
 
-def grasp_of(gripper: Float[ndarray, " s"], middle: float) -> tuple[int, int] | None:
-    """Return the steps at which a hand closed for its longest hold, and at which it opened again; None where it held nothing.
+def holds_of(gripper: Float[ndarray, " s"], middle: float) -> list[tuple[int, int]]:
+    """Return the steps at which a hand closed to hold something, and those at which it opened again.
 
     Args:
         gripper: its joint, larger is wider.
@@ -110,11 +120,31 @@ def grasp_of(gripper: Float[ndarray, " s"], middle: float) -> tuple[int, int] | 
     """
     shut: Bool[ndarray, " s"] = gripper < middle
     edges = np.flatnonzero(np.diff(np.concatenate([[0], shut.astype(int), [0]])))
-    runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if a > 0 and b < len(shut) and b - a >= HELD]
-    return max(runs, key=lambda run: run[1] - run[0]) if runs else None
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if a > 0 and b < len(shut) and b - a >= HELD]
+
+
+def longest(holds: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return the hold that lasted longest: a hand that closes on nothing soon opens again."""
+    return max(holds, key=lambda hold: hold[1] - hold[0])
 
 
 def middle_of(gripper: Float[ndarray, " s"]) -> float:
     """Return the middle of a gripper's range in the recordings."""
     low, high = np.quantile(gripper, [0.02, 0.98])
     return float(low + high) / 2
+
+
+def empty_of(gripper: Float[ndarray, " n"], parts: Sequence[Part]) -> float:
+    """Return the gripper's joint below which a shut hand holds nothing: half-way between holding something and its range's end.
+
+    Args:
+        gripper: of all recordings.
+        parts: what was done in them.
+    """
+    middle, held = middle_of(gripper), []
+    for part in parts:
+        holds = holds_of(gripper[part.first : part.last + 1], middle)
+        if holds:
+            shut, opened = longest(holds)
+            held.append(np.median(gripper[part.first + shut : part.first + opened]))
+    return float(np.median(held) + np.quantile(gripper, 0.001)) / 2 if held else -np.inf

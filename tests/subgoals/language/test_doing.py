@@ -1,5 +1,6 @@
 """The doer learns what recordings did next; its commander looks, and tries again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,19 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.language import deeds
 from jepaflow.subgoals.language.clause import Clause
 from jepaflow.subgoals.language.deeds import DeedCommander
-from jepaflow.subgoals.language.doing import CHUNK, Doer, DoerConfig, Lesson, load_doer, save_doer, train_doer
+from jepaflow.subgoals.language.doing import (
+    CHUNK,
+    LONG,
+    Doer,
+    DoerConfig,
+    Hands,
+    Lesson,
+    lesson_of,
+    load_doer,
+    save_doer,
+    train_doer,
+)
+from jepaflow.subgoals.language.grounding import Labelled
 from jepaflow.subgoals.language.pointing import Pointer
 from jepaflow.subgoals.language.request import Request
 from jepaflow.training.corpus import Corpus
@@ -34,9 +47,8 @@ def lesson(rows: int, seed: int) -> tuple[Latents, Lesson]:
     now = rng.normal(size=(rows, JOINTS)).astype(np.float32) * 20
     row, one = np.arange(rows), np.zeros(rows, np.int64)
     corpus = Corpus([], np.zeros((1, 2), np.int64), np.array([rows]), one, row, one, row, goal, now)
-    hand = torch.from_numpy(np.concatenate([now / 20, goal / 20, goal / 20, 0 * goal, one[:, None]], 1)).float()
     latents = Latents(corpus, torch.from_numpy(rng.normal(size=(rows, DIM))).float())
-    return latents, Lesson(row, row, hand)
+    return latents, Lesson(row, row, np.concatenate([goal, 0 * goal], 1))
 
 
 def test_it_learns_to_go_where_the_hand_points() -> None:
@@ -46,12 +58,68 @@ def test_it_learns_to_go_where_the_hand_points() -> None:
     latents, new = lesson(100, 1)
     proprio = latents.corpus.proprio
     assert proprio is not None
-    said = made.act(latents.z, new.hand, proprio)
+    aim = torch.cat([made.standard(one) for one in np.split(new.aim, 2, 1)], 1)
+    said = made.act(latents.z, aim, proprio)
     wanted = latents.corpus.actions
     assert said.shape == (100, CHUNK, JOINTS)
     assert np.abs(said[:, 0] - wanted).mean() < 0.3 * np.abs(proprio - wanted).mean()
     # Past the end of a clause the last action stays.
     assert np.abs(said[:, -1] - wanted).mean() < 0.3 * np.abs(proprio - wanted).mean()
+
+
+def test_every_hold_is_a_lesson_in_hindsight() -> None:
+    gripper = [90.0] * 5 + [10.0] * 9 + [90.0] * 5 + [10.0] * 20 + [90.0] * 60
+    proprio = np.stack([np.arange(99.0), np.zeros(99), gripper], 1).astype(np.float32)
+    row, one = np.arange(99), np.zeros(99, np.int64)
+    corpus = Corpus([], np.array([[0, 7]]), np.array([99]), one, row, one, row, proprio, proprio)
+    episodes = Labelled(np.zeros(1, int), np.array([7]), np.array([99]), ((),), np.array([True]))
+    made = lesson_of(corpus, episodes, 50.0)
+    assert made.rows.tolist() == [*range(15), *range(14, 70)]
+    assert made.last.tolist() == [14] * 15 + [69] * 56
+    assert made.aim[0].tolist() == [5, 0, 10, 14, 0, 90] and made.aim[-1].tolist() == [19, 0, 10, 39, 0, 90]
+    with pytest.raises(JepaflowError, match="closed its hand and opened it"):
+        lesson_of(corpus, replace(episodes, done=np.array([False])), 50.0)
+
+
+def test_hands_go_back_when_they_shut_on_nothing_or_opened_and_are_pointed_anew_there() -> None:
+    made = doer()
+    made.middle.fill_(50.0)
+    made.empty.fill_(15.0)
+    home = np.array([[0.0, 0.0, 40.0]], np.float32)
+    frames, z, pair, row = (
+        np.zeros((1, 1, 64, 64, 3), np.uint8),
+        torch.zeros(1, DIM),
+        np.array([[1, 2]]),
+        np.zeros(1, int),
+    )
+    hands = Hands(made, home)
+
+    def at(pan: float, gripper: float) -> np.ndarray:
+        return hands.act(row, z, frames, np.array([[pan, 0, gripper]], np.float32), pair)
+
+    at(0, 40)  # half shut from the beginning, which is no grasp
+    aim = hands.aim.clone()
+    assert not hands.back[0] and not hands.shut[0]
+    at(20, 90)
+    at(30, 30)
+    assert hands.shut[0] and not hands.back[0]
+    way = at(30, 5)  # it shut on nothing: straight back
+    assert hands.back[0]
+    assert way[0, :2].tolist() == [[27.5, 0, 7.5], [25, 0, 10]]
+    hands.aim += 1
+    at(3, 40)
+    assert not hands.back[0] and torch.equal(hands.aim, aim)
+    for gripper in (90, 30, 30, 90, 90):
+        at(30, gripper)
+        assert not hands.back[0]
+    at(30, 90)  # the deed's last looks are over
+    assert hands.back[0]
+    at(0, 40)
+    for _ in range(LONG + 1):
+        at(30, 90)
+        assert not hands.back[0]
+    at(30, 90)
+    assert hands.back[0]
 
 
 def test_a_doer_is_kept_whole(tmp_path: Path) -> None:
