@@ -2,15 +2,17 @@
 
     python -m benchmarks.command RUN --tasks so101/place so101/sort [--slip] [--json results/language.json]
 
-For each trial a desk is laid (the trial's number is its seed), one of its cubes and one of its bins are drawn, and the sentence that
-names them is given to all; ``--wording test`` says it in unseen words, ``--clauses 2`` asks for a second cube after the first,
+For each trial a desk is laid (the trial's number is its seed), one of its cubes, the only one of its colour, and one of its bins
+are drawn, and the sentence that names them is given to all; ``--wording test`` says it in unseen words, ``--clauses 2`` asks for a
+second cube after the first,
 ``--clauses 0`` to sort them all by colour. All have
 the same desks, sentences and budgets, and the simulator's truth judges (`evaluation.command_truth`): what was asked for holds when the
 budget is over. With ``--slip`` a cube loses its grip once, in every second trial, as soon as somebody carries it.
 
 - ``ours``: `jepaflow command` as it is (with ``_exact``, ``_dijkstra``: another planner; plain: the GFlowNet);
 - ``once``: the same, but it believes after its first walk that all is done (the baseline that does not look);
-- ``goal_image``: the same graph, walked to the final frame of the scripted expert, which did the sentence from the same start;
+- ``goal_image``: ours, shown instead of told: the final frame of the scripted expert, which did the sentence from the same start;
+- ``walk_image``: the same graph, walked from landmark to landmark to that frame, without seer or doer;
 - ``flat``, ``flat_cem``: System 1 alone (head, CEM) towards the landmark at which ours' first plan ends;
 - ``clone``: behaviour cloning that reads the sentence (`TextPolicy`);
 - floors: ``still``, ``random`` (held for a block); ceiling: ``expert``, the script itself.
@@ -141,7 +143,7 @@ def rows_of(
         )
     ]
     answered = ~found.refused.any(0)
-    if who.partition("_")[0] in ("ours", "once") and answered.any():
+    if who.partition("_")[0] in ("ours", "once", "goal") and answered.any():
         agrees = (found.success == found.believed).mean(0)[answered]
         span = interval(agrees)
         share = float(found.success[:, answered].mean())

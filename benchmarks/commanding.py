@@ -23,7 +23,7 @@ from jepaflow.sims.arms.script import Targets
 from jepaflow.sims.arms.slip import Slip
 from jepaflow.sims.arms.tasks import in_bin
 from jepaflow.sims.registry import World, action_bounds
-from jepaflow.subgoals.language.automaton import in_turn
+from jepaflow.subgoals.language.automaton import MOST, in_turn
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.grammar import Split
 from jepaflow.subgoals.language.paraphrase import paraphrase
@@ -71,7 +71,7 @@ class Worker(Protocol):
 def draw_trials(
     robot: Robot, count: int, first: int, clauses: int, wording: str, slip: bool, budget: int | None
 ) -> list[Trial]:
-    """Lay desks and draw a sentence for each.
+    """Lay desks and draw a sentence for each. A cube is named by its colour: desks where that may mean two are passed over.
 
     Args:
         robot: in the world.
@@ -88,7 +88,9 @@ def draw_trials(
     world, found = robot.entry.make(8), []
     if not isinstance(world, ArmEnv) or not world.rules.layout.cubes:
         raise JepaflowError("Sentences here are about cubes. Choose tasks that have some, e.g. so101/place.")
-    for number in range(first, first + count):
+    number = first - 1
+    while len(found) < count:
+        number += 1
         world.reset(seed=number)
         rng = np.random.default_rng(number)
         things = things_of(world)
@@ -105,11 +107,15 @@ def draw_trials(
                     f"No cube of {robot.env}, seed {number}, has a bin of its colour. Give --clauses 1."
                 )
         else:
-            some = [cubes[i] for i in rng.permutation(len(cubes))[:clauses]]
+            names = world.scene.colours[: world.scene.cubes]
+            alone = [cube for cube in cubes if names.count(cube.colour) == 1]
+            if len(alone) < min(clauses, len(cubes)):
+                continue
+            some = [alone[i] for i in rng.permutation(len(alone))[:clauses]]
             must = tuple(_moving(cube, places[int(rng.integers(len(places)))]) for cube in some)
         request = Request(must, in_turn(len(must)) if clauses else ())
         steps = budget or round(SLACK * world.rules.steps * len(must))
-        slips = slip and (number - first) % 2 == 1
+        slips = slip and len(found) % 2 == 1
         sentence = _said(must, wording, rng) if clauses else "sort the cubes by colour"
         found.append(Trial(number, world.get_state(), request, sentence, slips, steps))
     return found
@@ -307,6 +313,43 @@ class Towards:
         return self.robot.controller.encode(pictures, proprio).cpu().float(), pictures, proprio
 
 
+def last_frames(robot: Robot, trials: Sequence[Trial]) -> tuple[np.ndarray, np.ndarray]:
+    """Let the script do each trial on a twin of its desk, and return pictures (E, V, S, S, 3) and robot states (E, P) at its end."""
+    seen = []
+    for trial in trials:
+        twin = _laid(robot, trial, robot.size)
+        expert = Bidden(twin, trial.request, np.random.default_rng(trial.number))
+        for _ in range(trial.budget):
+            twin.advance(expert.act())
+            if expert.done:
+                break
+        seen.append(robot.see([twin]))
+    pictures, proprio = zip(*seen, strict=True)
+    return np.concatenate(pictures), np.concatenate(proprio)
+
+
+class Shown(Commanded):
+    """Ours, with a goal image instead of a sentence: what lies where in it, as the seer sees it, is what is asked for."""
+
+    def __init__(self, robot: Robot, kind: Kind, seed: int, trials: Sequence[Trial]) -> None:
+        super().__init__(robot, kind, seed, [trial.sentence for trial in trials])
+        self.goal, _ = last_frames(robot, trials)
+
+    def ask(self, sentences: Sequence[str], before: Sequence[Request | None] = ()) -> None:
+        """Read the image; the sentences are not read."""
+        seer = self.robot.mind.language.seer
+        chances = seer.probabilities(self.beliefs.start, seer.maps(self.goal))
+        requests = []
+        for chance in chances:
+            surest = chance.max(1)
+            rows = np.flatnonzero(surest >= min(0.5, surest.max()))[:MOST]
+            must = tuple(Clause("put", seer.objects[row], seer.places[int(chance[row].argmax())]) for row in rows)
+            requests.append(Request(must, ()))
+        self.answers = list(requests)
+        self.commander.command(self.z, self.beliefs, requests)
+        self._restart()
+
+
 class GoalImage(Towards):
     """The same graph, walked to the final frame of an expert that did the sentence from the same start."""
 
@@ -324,17 +367,7 @@ class GoalImage(Towards):
 
     def goals(self, worlds: Sequence[World]) -> Tensor:
         """Let the expert do it on a twin of each desk."""
-        seen = []
-        for trial in self.trials:
-            twin = _laid(self.robot, trial, self.robot.size)
-            expert = Bidden(twin, trial.request, np.random.default_rng(trial.number))
-            for _ in range(trial.budget):
-                twin.advance(expert.act())
-                if expert.done:
-                    break
-            pictures, proprio = self.robot.see([twin])
-            seen.append(self.robot.controller.encode(pictures, proprio)[0].cpu().float())
-        return torch.stack(seen)
+        return self.robot.controller.encode(*last_frames(self.robot, self.trials)).cpu().float()
 
     def start(self, z: Tensor) -> None:
         """Plan."""
@@ -417,7 +450,8 @@ def make_worker(who: str, robot: Robot, trials: Sequence[Trial], seed: int, clon
         "expert": lambda: Scripts(trials),
         "ours": lambda: Commanded(robot, kind, seed, sentences),
         "once": lambda: Once(robot, kind, seed, sentences),
-        "goal": lambda: GoalImage(robot, trials, kind, seed),
+        "goal": lambda: Shown(robot, kind, seed, trials),
+        "walk": lambda: GoalImage(robot, trials, kind, seed),
         "flat": lambda: Flat(robot, trials, seed),
         "clone": lambda: Clone(robot, trials, _text_policy(clone)),
     }
