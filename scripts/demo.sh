@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From an empty folder to a model that plans: the commands below are the ones that a user types. Interrupted, it goes on.
+# A sentence becomes sub-goals and the arm does it, with the small checkpoint that lies here; then from an empty folder to a model that
+# plans. The commands below are the ones that a user types. Interrupted, it goes on.
 set -euo pipefail
 out=${1:-demo}
 begin=$SECONDS
@@ -9,6 +10,14 @@ step() {
     "$@"
 }
 
+say() {  # an impossible request ends with 1, as it should
+    step jepaflow command "$2" --env so101/place --seed "$3" --run checkpoints/so101_place --output "$out/said/$1" || [ $? -eq 1 ]
+}
+
+say 1 "put the green cube in the white bin" 0
+say 2 "put the red cube in the blue bin, then the blue one in the white bin" 6  # the reader was never shown either pair
+say 3 "put the blue cube in the white bin" 0  # there is none
+python "$(dirname "$0")/said.py" "$out/said"
 step jepaflow collect --env so101/pick_place --episodes 24 --workers 2 --output-dir "$out/pick_place" --seed 0
 step jepaflow doctor "$out/pick_place"
 step jepaflow view "$out/pick_place" --output "$out/pick_place.png" --mp4 "$out/pick_place.mp4"

@@ -16,7 +16,7 @@ from jepaflow.common.console import console
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import write_json
 from jepaflow.common.results import Row, write_results
-from jepaflow.subgoals.language.doing import DoerConfig, fit_doer
+from jepaflow.subgoals.language.doing import DoerConfig, fit_doer, load_doer
 from jepaflow.subgoals.language.encoders import make_encoder
 from jepaflow.subgoals.language.grounding import LanguageConfig, fit_language, folder_of, labelled, load_language
 from jepaflow.subgoals.language.judging import reader_rows, retrieval_row, seer_rows
@@ -124,7 +124,8 @@ def _verify(args: Verify) -> int:
     loaded = load_run(args.run, "cpu")
     found = load_language(loaded)
     _, held_out = open_corpora(loaded, args.dataset)
-    rows = seer_rows(found, held_out.stores, held_out.where)
+    doer = load_doer(args.run)
+    rows = seer_rows(found, held_out.stores, held_out.where, doer.pointer if doer else None)
     retrieved = retrieval_row(found, held_out.stores, labelled(held_out.stores, held_out.where))
     rows += [retrieved] if retrieved else []
     names = args.encoders if args.seeds else (found.ground.encoder.name,)

@@ -21,7 +21,6 @@ from jepaflow.evaluation.command_story import Story, carry_out
 from jepaflow.evaluation.command_words import heard, told, true_words
 from jepaflow.evaluation.commanded import Commanded, Knowledge, load_knowledge, make_robot
 from jepaflow.sims.arms.env import ArmEnv
-from jepaflow.subgoals.language.believing import Beliefs
 from jepaflow.subgoals.language.clause import Thing
 from jepaflow.subgoals.language.commander import Event
 from jepaflow.subgoals.language.proposing import Kind
@@ -129,7 +128,7 @@ def dry_run(
         store, episode = _opened(dataset, mind, where[0], Path(scratch))
         frames, proprio = _frames(store, mind, (episode, where[1]))
     config = mind.run.model.config
-    beliefs = Beliefs(mind.language.seer, frames[:1])
+    beliefs = mind.beliefs(frames[:1])
     beliefs.see(frames[1:])
     beliefs.forget()
     answer = understand(sentence, mind.language.ground, mind.language.seer, beliefs.there(0))

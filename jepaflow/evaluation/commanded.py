@@ -76,6 +76,10 @@ class Knowledge:
         kind_of = Commander if self.doer is None else DeedCommander
         return kind_of(self.graph, mine.landmarks.z, self.planner(kind), mine.reach, self.known, config)
 
+    def beliefs(self, pictures: UInt8[np.ndarray, "E V S S 3"]) -> Beliefs:
+        """Begin to watch desks."""
+        return Beliefs(self.language.seer, pictures, None if self.doer is None else self.doer.pointer)
+
     @torch.no_grad()
     def encode(
         self, pictures: UInt8[np.ndarray, "E V S S 3"], proprio: Float[np.ndarray, "E P"] | None
@@ -219,7 +223,7 @@ class Commanded:
     def meet(self, worlds: Sequence[World]) -> None:
         """Look at the desks before anything is done: what is seen now is what later frames are compared with."""
         pictures, proprio = self.robot.see(worlds)
-        self.beliefs = Beliefs(self.robot.mind.language.seer, pictures)
+        self.beliefs = self.robot.mind.beliefs(pictures)
         self.last = np.stack([world.still_action() for world in worlds])
         space = worlds[0].action_space
         assert isinstance(space, gymnasium.spaces.Box)

@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from jepaflow.subgoals.language.clause import Clause, Thing
+from jepaflow.subgoals.language.pointing import Pointer
 from jepaflow.subgoals.language.potentials import Desks
 from jepaflow.subgoals.language.seeing import Seer
 
@@ -29,9 +30,11 @@ class Beliefs:
     Args:
         seer: the run's.
         frames: of the desks' beginning.
+        pointer: the run's, which knows better what is there; None: the seer says it.
     """
 
-    def __init__(self, seer: Seer, frames: UInt8[ndarray, "E V S S 3"]) -> None:
+    def __init__(self, seer: Seer, frames: UInt8[ndarray, "E V S S 3"], pointer: Pointer | None = None) -> None:
+        self._there = None if pointer is None else pointer.there(frames)
         self.seer, self.start = seer, seer.maps(frames)
         self.desks = Desks.of(seer, self.start)
         self._seen: deque[ndarray] = deque(maxlen=LOOKS)
@@ -63,7 +66,9 @@ class Beliefs:
 
     def there(self, desk: int) -> tuple[Thing, ...]:
         """Return what is on a desk, as it was seen at the beginning."""
-        return self.seer.there(self.start[desk])
+        if self._there is None:
+            return self.seer.there(self.start[desk])
+        return tuple(thing for thing, is_there in zip(self.seer.things(), self._there[desk], strict=True) if is_there)
 
     def desk(self, desk: int) -> Desks:
         """Return what was on one desk at the beginning, and where the objects lie now."""

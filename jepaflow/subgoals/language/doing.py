@@ -14,6 +14,8 @@ Design decisions:
   has to copy the goal through its layers stops a few degrees short of it, and a cube is lost by five.
 - One attempt is: look and point, do, go back to where the hand began (`Hands`). A hand that shut on nothing, that has opened, or that
   takes too long goes back at once, straight in the joints; there the arm hides nothing, so the seer judges and the pointer points anew.
+  A hand that put something down stays open while it is judged, as in the recordings' last frames: seen with the hand half shut, as in
+  their first frames, the seer says that nothing was done.
 - Actions are learned relative to the joints now, in chunks of `CHUNK`; the first block of a chunk is executed.
 - Blurred inputs in training, or small errors pile up in closed loop.
 
@@ -56,6 +58,8 @@ LONG = 50
 """looks after which an attempt has failed: the longest deeds of recordings take as long"""
 BACK = 20
 """looks after which a hand on its way back is as near as it gets"""
+JUDGED = 14
+"""looks after which the seer has seen enough of what was put down, the way back included"""
 PACE, THERE = 2.5, 8.0
 """degrees: what a joint goes back in a control step, and from where on it is there"""
 COLOURS, DESKS = 14, 300
@@ -167,6 +171,8 @@ class Hands:
         """whether it has opened to reach for something: a hand begins half shut"""
         self.shut = np.zeros(size, bool)
         """whether it has shut on something since"""
+        self.put = np.zeros(size, bool)
+        """whether it has put something down that is being judged"""
         self.back = np.ones(size, bool)
         """whether it is on its way back"""
 
@@ -186,8 +192,9 @@ class Hands:
             pairs: numbers of thing and place among the things.
         """
         self._judge(rows, joints, pairs)
+        self.put[rows] &= self.looks[rows] < JUDGED
         away = np.abs(joints - self.home[rows]).max(1)
-        arrived = self.back[rows] & ((away < THERE) | (self.looks[rows] > BACK))
+        arrived = self.back[rows] & ~self.put[rows] & ((away < THERE) | (self.looks[rows] > BACK + JUDGED))
         if arrived.any():
             self.aim[rows[arrived]] = self.doer.pointer.point(frames[arrived], *pairs[arrived].T)
             for each in (self.back, self.looks, self.opened, self.wide, self.shut):
@@ -195,6 +202,7 @@ class Hands:
         actions = self.doer.act(z, self.aim[rows], joints)
         ahead = PACE * np.arange(1, actions.shape[1] + 1)[:, None]
         way = np.clip((self.home[rows] - joints)[:, None], -ahead, ahead)
+        way[self.put[rows], :, -1] = 0
         return np.where(self.back[rows][:, None, None], joints[:, None] + way, actions)
 
     def _judge(self, rows: Int[ndarray, " n"], joints: Float[ndarray, "n J"], pairs: Int[ndarray, "n 2"]) -> None:
@@ -209,6 +217,7 @@ class Hands:
         self.looks[rows] += 1
         self.looks[rows[over]] = 0
         self.back[rows] |= over
+        self.put[rows] |= over & (opened > AFTER)
         self.opened[rows], self.pair[rows] = opened, pairs
 
 

@@ -18,6 +18,7 @@ from jepaflow.sims.arms.so101 import SO101
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.grounding import Labelled, Language
 from jepaflow.subgoals.language.paraphrase import held_in, impossible, paraphrase, puts
+from jepaflow.subgoals.language.pointing import Pointer
 from jepaflow.subgoals.language.reading import Ground, confusion
 from jepaflow.subgoals.reach_figures import expected_calibration_error
 from jepaflow.training.head_metrics import auc
@@ -117,13 +118,16 @@ class Truth:
         return found
 
 
-def seer_rows(language: Language, stores: Sequence[Store], where: Int[ndarray, "e 2"]) -> list[Row]:
+def seer_rows(
+    language: Language, stores: Sequence[Store], where: Int[ndarray, "e 2"], pointer: Pointer | None = None
+) -> list[Row]:
     """Judge the seer on held-out episodes of stores with a truth: clauses possible on each desk, trained and held-out pairs apart.
 
     Args:
         language: fitted.
         stores: the run's.
         where: store and episode of each episode that was not trained on.
+        pointer: says what is there, where there is one.
     """
     seer, found, presence = language.seer, [], []
     for order, (number, episode) in enumerate(where.tolist()):
@@ -134,11 +138,13 @@ def seer_rows(language: Language, stores: Sequence[Store], where: Int[ndarray, "
         rows, truth = store.ep_offset[episode] + steps, Truth(store)
         states = store.read("state", rows)
         things = truth.things(states[0])
-        start = seer.maps(store.pixels(rows[:1], language.cameras))
+        first = store.pixels(rows[:1], language.cameras)
+        start = seer.maps(first)
+        said_there = seer.presence(start)[0] >= seer.absent.numpy() if pointer is None else pointer.there(first)[0]
         chance = seer.probabilities(
             start.expand(len(rows), -1, -1, -1, -1), seer.maps(store.pixels(rows, language.cameras))
         )
-        for said, thing in zip(seer.presence(start)[0] >= seer.absent.numpy(), seer.things(), strict=True):
+        for said, thing in zip(said_there, seer.things(), strict=True):
             presence.append((order, bool(said), thing in things, thing.kind == "bin"))
         for i, j in np.ndindex(len(seer.objects), len(seer.places)):
             clause = Clause("put", seer.objects[i], seer.places[j])

@@ -14,6 +14,8 @@ that fit, the one nearest to the usual is taken. The image shows the thing's tur
 minus the shoulder's pan, and the recordings say which (held-out grasps of `place`: 4.5 degrees in the median, against 7.7 for the
 roll alone). The other joints follow from centre and roll, since the jaws' middle lies beside the roll's axis.
 
+A thing is there where its heat peaks as high as it did before the grasps that moved it: no desk without it is needed to know that.
+
 First everything is learned together, then, with the heat maps as they are, the small functions to their end: they cost nothing.
 
 Legend: n frames, V views, S side, C colours, G cells along a side, T things (objects, then places), J joints, P side of a patch.
@@ -25,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -62,6 +64,8 @@ LARGE, MORE = 128, 2
 """frames in a step of the small functions, and steps of theirs for each step of all"""
 NEAR = 0.1
 """deviations of a joint from which on an error counts plainly instead of squared"""
+LEAST = 0.08
+"""share of the desks with a thing on which it may be overlooked"""
 SURE = 0.3
 """length of a phase's vector below which nothing is known of it"""
 
@@ -94,6 +98,7 @@ class Pointer(nn.Module):
     codebook: Tensor
     prior: Tensor
     sense: Tensor
+    least: Tensor
     mean: Tensor
     std: Tensor
 
@@ -117,6 +122,7 @@ class Pointer(nn.Module):
         self.register_buffer("prior", torch.zeros(things, colours))
         self.register_buffer("codebook", torch.full((colours, 3), 9.0))
         self.register_buffer("sense", torch.ones(()))
+        self.register_buffer("least", torch.full((things,), -np.inf))
         self.register_buffer("mean", torch.zeros(joints))
         self.register_buffer("std", torch.ones(joints))
 
@@ -141,14 +147,28 @@ class Pointer(nn.Module):
         some = np.array_split(frames, max(1, len(frames) // 64))
         return torch.cat([colour_maps(torch.from_numpy(np.ascontiguousarray(one)), table, grid) for one in some])
 
-    def centres(self, maps: Float[Tensor, "n V C G G"]) -> tuple[Float[Tensor, "n T V2"], Float[Tensor, "n T V"]]:
-        """Return where each thing is in each view (-1 … 1), and how much of its heat is in one place (0 … 1)."""
-        n, views = maps.shape[:2]
+    def warm(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "nV T G G"]:
+        """Return each thing's heat in each cell, views one after the other."""
         flat = maps.flatten(0, 1)
         named = torch.einsum("nchw,tc->nthw", flat.square(), self.prior)
         small, large = (F.avg_pool2d(named, size, 1, size // 2) for size in SIZES)
-        heat = self.heat(flat) + self.blob[:, 0, None, None] * small + self.blob[:, 1, None, None] * large
-        heat = (SHARP * heat).flatten(2).softmax(2).unflatten(2, maps.shape[-2:])
+        found: Tensor = self.heat(flat) + self.blob[:, 0, None, None] * small + self.blob[:, 1, None, None] * large
+        return found
+
+    @torch.no_grad()
+    def peaks(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "n T"]:
+        """Return how hot each thing is where it is hottest, mean over views."""
+        return self.warm(maps).flatten(2).amax(2).view(*maps.shape[:2], -1).mean(1)
+
+    def there(self, frames: UInt8[ndarray, "n V S S 3"]) -> Bool[ndarray, "n T"]:
+        """Return which things are on desks, by frames from before anything was done."""
+        return np.asarray((self.peaks(self.maps(frames)) >= self.least).numpy())
+
+    def centres(self, maps: Float[Tensor, "n V C G G"]) -> tuple[Float[Tensor, "n T V2"], Float[Tensor, "n T V"]]:
+        """Return where each thing is in each view (-1 … 1), and how much of its heat is in one place (0 … 1)."""
+        n, views = maps.shape[:2]
+        heat = self.warm(maps)
+        heat = (SHARP * heat).flatten(2).softmax(2).view(heat.shape)
         cell = torch.linspace(-1, 1, maps.shape[-1])
         at = torch.stack([(heat.sum(3) * cell).sum(2), (heat.sum(2) * cell).sum(2)], -1)
         sharp = F.avg_pool2d(heat, 3, 1, 1, count_include_pad=True).flatten(2).amax(2) * 9
@@ -233,6 +253,8 @@ class Grasps:
     opened: Float[Tensor, "n J"]
     grasp: Int[ndarray, " n"]
     """number of the grasp that each frame belongs to"""
+    start: Bool[ndarray, " n"]
+    """whether nothing had been done yet in its episode"""
 
 
 @torch.no_grad()
@@ -262,11 +284,12 @@ def grasps_of(pointer: Pointer, corpus: Corpus, cameras: tuple[str, ...], parts:
         raise JepaflowError(
             f"{len(mine)} grasps were found in the recordings that did their sentence, and {FEWEST} are needed. Record more."
         )
+    start = np.repeat([one.first == one.start for one in mine], [len(some) for some in rows])
     grasp = np.repeat(np.arange(len(mine)), [len(some) for some in rows])
     frames = corpus.frames(np.concatenate(rows), cameras)
     closed, opened = (torch.from_numpy(proprio[list(when)][grasp]) for when in zip(*hands, strict=True))
     thing, place = (np.array([getattr(one, name) for one in mine])[grasp] for name in ("thing", "place"))
-    return Grasps(torch.from_numpy(frames), pointer.maps(frames), thing, place, closed, opened, grasp)
+    return Grasps(torch.from_numpy(frames), pointer.maps(frames), thing, place, closed, opened, grasp, start)
 
 
 def train_pointer(
@@ -303,6 +326,17 @@ def train_pointer(
     fit(small, alone, FitConfig(MORE * steps, lr / 3, 0.01), "Learn the joints")
     _train_phase(grasps, pointer, centres[torch.arange(len(thing)), thing], steps, seed)
     pointer.eval()
+    find_least(grasps, pointer)
+
+
+def find_least(grasps: Grasps, pointer: Pointer) -> None:
+    """Set the heat from which on a thing is there, in place: what nearly all desks reach on which it was named."""
+    first = np.unique(grasps.grasp[grasps.start], return_index=True)[1]
+    first = np.flatnonzero(grasps.start)[first]
+    peaks = torch.cat([pointer.peaks(some) for some in torch.split(grasps.maps[first], 64)])
+    for number in range(len(pointer.least)):
+        named = torch.from_numpy((grasps.thing[first] == number) | (grasps.place[first] == number))
+        pointer.least[number] = float(torch.quantile(peaks[named, number], LEAST)) if named.any() else -np.inf
 
 
 def _train_phase(grasps: Grasps, pointer: Pointer, at: Float[Tensor, "n V2"], steps: int, seed: int) -> None:

@@ -13,6 +13,7 @@ from jepaflow.subgoals.language.clause import Clause
 from jepaflow.subgoals.language.deeds import DeedCommander
 from jepaflow.subgoals.language.doing import (
     CHUNK,
+    JUDGED,
     LONG,
     Doer,
     DoerConfig,
@@ -113,8 +114,14 @@ def test_hands_go_back_when_they_shut_on_nothing_or_opened_and_are_pointed_anew_
         at(30, gripper)
         assert not hands.back[0]
     at(30, 90)  # the deed's last looks are over
-    assert hands.back[0]
+    assert hands.back[0] and hands.put[0]
+    for _ in range(JUDGED - 1):
+        assert at(0, 90)[0, :, 2].tolist() == [90.0] * CHUNK  # open while what was put down is judged
+    assert hands.put[0]
+    at(0, 90)
+    assert not hands.put[0] and hands.back[0]
     at(0, 40)
+    assert not hands.back[0]
     for _ in range(LONG + 1):
         at(30, 90)
         assert not hands.back[0]

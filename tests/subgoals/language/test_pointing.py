@@ -79,7 +79,9 @@ def test_joints_alone_teach_where_a_named_thing_is_and_how_it_is_turned() -> Non
     thing = np.arange(150) % 2
     closed = torch.from_numpy(hands(at[np.arange(150), thing], turn[np.arange(150), thing])).float()
     maps = pointer.maps(frames)
-    grasps = Grasps(torch.from_numpy(frames), maps, thing, 1 - thing, closed, closed, np.arange(150))
+    grasps = Grasps(
+        torch.from_numpy(frames), maps, thing, 1 - thing, closed, closed, np.arange(150), np.ones(150, bool)
+    )
     train_pointer(grasps, pointer, steps=60, batch=24)
     assert float(pointer.sense) == -1.0
     new, truth, turned = desks(40, seed=7)
