@@ -37,7 +37,7 @@ ACROSS = 10
 PLANS = 4
 """plans in a strip, at most"""
 DONE = "#0a6b2f"
-SHOWN = "landmark frames: what System 1 is asked to reach, one after the other"
+SHOWN = "landmark frames: what the plan goes through, as recorded on other desks"
 
 
 class Painter:
@@ -124,7 +124,8 @@ def _rows(painter: Painter, story: Story, plan: Made, number: int, start: np.nda
     frames = painter.landmarks(plan.nodes)
     if frames is None or not plan.nodes:
         return
-    drawn = painter.decoded(painter.mind.subgoals.landmarks.z[plan.nodes])
+    shown = painter.mind.stores is not None  # else the frames are decoded latents themselves
+    drawn = painter.decoded(painter.mind.subgoals.landmarks.z[plan.nodes]) if shown else None
     began = plan.block * story.block / story.fps
     now = start if number == 0 else (story.frames[plan.block * story.block] if story.frames else None)
     pictures = [*([] if now is None else [now]), *frames]
@@ -149,7 +150,7 @@ def _short(clause: str) -> str:
 
 
 def _head(story: Story, painter: Painter, width: int) -> Image.Image:
-    what = "frames are decoded latents" if painter.mind.stores is None else SHOWN
+    what = f"decoded latents of {SHOWN}" if painter.mind.stores is None else SHOWN
     more = "; below, what its latent holds of each (decoder)" if painter.decoder and painter.mind.stores else ""
     lines = wrap(f"Understood: {story.answer}. Shown are {what}{more}.", font(13), width, 3)
     image = Image.new("RGB", (width, 30 + LINE * len(lines)), PAPER)

@@ -2,19 +2,24 @@
 
 The plan (`Commander`) still decides which clause comes when, and what to try again; but what is executed is the doer's
 (`doing`), which acts on this desk, instead of walks to landmarks' frames, which lie on others. So a clause is over when the
-seer believes it, or after `PATIENT` blocks; then it is tried once more. What the sentence says to avoid bends the plan, not the doer.
+seer believes it, or after `PATIENT` blocks; then it is tried once more. What was believed once is left alone until all was: the seer
+loses sight of a thing while the arm goes on to the next. What the sentence says to avoid bends the plan, not the doer.
 
 Legend: E environments, D latent.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from jepaflow.subgoals.language.believing import Beliefs
 from jepaflow.subgoals.language.commander import Commander
 from jepaflow.subgoals.language.lessons import numbers_of
 from jepaflow.subgoals.language.product import BELIEVED
+from jepaflow.subgoals.language.request import Request
 
 PATIENT = 70
 """blocks for one attempt at a clause"""
@@ -22,6 +27,11 @@ PATIENT = 70
 
 class DeedCommander(Commander):
     """Carries out requests in E environments, each clause by a doer."""
+
+    def command(self, z: Float[Tensor, "E D"], beliefs: Beliefs, requests: Sequence[Request | None]) -> None:
+        """Plan all requests, of which nothing was believed yet."""
+        self.was_done: list[set[int]] = [set() for _ in requests]
+        super().command(z, beliefs, requests)
 
     def doing(self) -> tuple[list[int], ndarray]:
         """Return which environments are doing a clause, and the numbers of its thing and place among the seer's."""
@@ -37,8 +47,10 @@ class DeedCommander(Commander):
         """The clause that is being done: of the present part, in the plan's order, the first that is not believed."""
         planned = [j for each in self.made[e][-1].done for j in each] if self.made[e] else []
         order = [*(j for j in planned if j in self.part[e]), *(j for j in self.part[e] if j not in planned)]
-        chances = self.chances(e)
-        return next((j for j in order if chances[j] < BELIEVED), order[-1])
+        open_ = [j for j, chance in enumerate(self.chances(e)) if chance < BELIEVED]
+        self.was_done[e] |= set(range(len(self.chances(e)))) - set(open_)
+        waiting = [j for j in order if j not in self.was_done[e]] or [j for j in order if j in open_]
+        return (waiting or order[-1:])[0]
 
     def at_end(self, e: int) -> bool:
         """Whether the present clauses are believed to be done, or have taken too long."""
