@@ -14,7 +14,8 @@ that fit, the one nearest to the usual is taken. The image shows the thing's tur
 minus the shoulder's pan, and the recordings say which (held-out grasps of `place`: 4.5 degrees in the median, against 7.7 for the
 roll alone). The other joints follow from centre and roll, since the jaws' middle lies beside the roll's axis.
 
-A thing is there where its heat peaks as high as it did before the grasps that moved it: no desk without it is needed to know that.
+A thing is there where its heat peaks as high as it did before the grasps that moved it, or at least half-way between the desks that are
+hot and those that are not: no desk need be known to lack it.
 
 First everything is learned together, then, with the heat maps as they are, the small functions to their end: they cost nothing.
 
@@ -330,13 +331,20 @@ def train_pointer(
 
 
 def find_least(grasps: Grasps, pointer: Pointer) -> None:
-    """Set the heat from which on a thing is there, in place: what nearly all desks reach on which it was named."""
+    """Set the heat from which on a thing is there, in place: what nearly all desks reach on which it was named, or less."""
+    from sklearn.cluster import KMeans
+
     first = np.unique(grasps.grasp[grasps.start], return_index=True)[1]
     first = np.flatnonzero(grasps.start)[first]
     peaks = torch.cat([pointer.peaks(some) for some in torch.split(grasps.maps[first], 64)])
     for number in range(len(pointer.least)):
         named = torch.from_numpy((grasps.thing[first] == number) | (grasps.place[first] == number))
-        pointer.least[number] = float(torch.quantile(peaks[named, number], LEAST)) if named.any() else -np.inf
+        if not named.any():
+            pointer.least[number] = -np.inf
+            continue
+        least, every = float(torch.quantile(peaks[named, number], LEAST)), peaks[:, number].unsqueeze(1).numpy()
+        parted = KMeans(2, n_init=1, random_state=0).fit(every).cluster_centers_.mean() if np.ptp(every) > 0 else least
+        pointer.least[number] = min(least, float(parted))
 
 
 def _train_phase(grasps: Grasps, pointer: Pointer, at: Float[Tensor, "n V2"], steps: int, seed: int) -> None:
