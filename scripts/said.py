@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
     for where, story in stories:
         believes, true, good = verdict(story)
         table.add_row(story["sentence"], believes, true)
-        parts.append(section(where, story, f"{believes}; {true}", good))
+        parts.append(section(where, story, f"robot: {believes} · simulator: {true}", good))
     console.print(table)
     body = "".join(parts)
     with atomic_path(folder / "said.html") as temporary:
