@@ -143,7 +143,7 @@ def first_action(run: Path) -> np.ndarray:
 
 def test_a_run_with_a_doer_lets_it_act(run: Path, tmp_path: Path, capsys) -> None:
     torch.manual_seed(0)
-    made = Doer(load_run(run).model.config.latent_dim, Pointer(6, 2, 6, 3, hidden=4), DoerConfig(hidden=8)).eval()
+    made = Doer(load_run(run).model.config.latent_dim, Pointer(6, 3, 2, 6, 3, hidden=4), DoerConfig(hidden=8)).eval()
     made.scale.fill_(20.0)
     walked = first_action(run)
     words = ["put the red cube in the blue bin", "--env", ENV, "--run", str(run), "--budget", "25", "--no-film"]

@@ -34,10 +34,11 @@ class Beliefs:
     """
 
     def __init__(self, seer: Seer, frames: UInt8[ndarray, "E V S S 3"], pointer: Pointer | None = None) -> None:
-        self._there = None if pointer is None else pointer.there(frames)
+        self.pointer, self._there = pointer, None if pointer is None else pointer.there(frames)
         self.seer, self.start = seer, seer.maps(frames)
         self.desks = Desks.of(seer, self.start)
         self._seen: deque[ndarray] = deque(maxlen=LOOKS)
+        self._loose: deque[ndarray] = deque(maxlen=LOOKS)
         self.see(frames)
 
     def __len__(self) -> int:
@@ -48,11 +49,14 @@ class Beliefs:
         self._maps = self.seer.maps(frames)
         chance = np.clip(self.seer.probabilities(self.start, self._maps), EDGE, 1 - EDGE)
         self._seen.append(np.log(chance) - np.log1p(-chance))
+        if self.pointer is not None:
+            self._loose.append(self.pointer.there(frames))
 
     def forget(self) -> None:
         """Keep the last look alone: something new begins."""
-        while len(self._seen) > 1:
-            self._seen.popleft()
+        for looks in (self._seen, self._loose):
+            while len(looks) > 1:
+                looks.popleft()
 
     @property
     def now(self) -> Float[ndarray, "E O P"]:
@@ -60,9 +64,13 @@ class Beliefs:
         return np.asarray(1 / (1 + np.exp(-np.mean(self._seen, axis=0))))
 
     def of(self, clauses: Sequence[Clause], desk: int) -> Float[ndarray, " m"]:
-        """Return the probability of each clause's being done on one desk."""
+        """Return the probability of each clause's being done on one desk: none while a thing of that name lies about elsewhere."""
         now = self.now[desk][None]
-        return np.array([float(self.seer.clause(now, clause)[0]) for clause in clauses])
+        found = np.array([float(self.seer.clause(now, clause)[0]) for clause in clauses])
+        if self._loose:
+            loose = np.mean([look[desk] for look in self._loose], axis=0) > 0.5
+            found[[bool(loose[self.seer.rows(clause.object)].any()) for clause in clauses]] = 0.0
+        return found
 
     def there(self, desk: int) -> tuple[Thing, ...]:
         """Return what is on a desk, as it was seen at the beginning."""

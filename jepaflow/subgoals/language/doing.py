@@ -38,10 +38,10 @@ from torch.nn import functional as F
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path
-from jepaflow.subgoals.language.clause import Thing
 from jepaflow.subgoals.language.grounding import Labelled, Language, folder_of, labelled
 from jepaflow.subgoals.language.lessons import Part, empty_of, holds_of, middle_of, parts_of
 from jepaflow.subgoals.language.pointing import Pointer, grasps_of, train_pointer
+from jepaflow.subgoals.language.seeing import Seer
 from jepaflow.training.checkpoint import Run
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig, fit
@@ -289,7 +289,7 @@ def train_doer(doer: Doer, latents: Latents, lesson: Lesson) -> None:
     doer.eval()
 
 
-def make_pointer(things: Sequence[Thing], corpus: Corpus, cameras: tuple[str, ...], parts: Sequence[Part]) -> Pointer:
+def make_pointer(seer: Seer, corpus: Corpus, cameras: tuple[str, ...], parts: Sequence[Part]) -> Pointer:
     """Return an untrained pointer whose heat maps begin where the things' names say.
 
     Raises:
@@ -297,7 +297,8 @@ def make_pointer(things: Sequence[Thing], corpus: Corpus, cameras: tuple[str, ..
     """
     if corpus.proprio is None or corpus.proprio.shape[1] != corpus.actions.shape[1]:
         raise JepaflowError("Pointing needs observation.state, with one joint for each action. Train with --proprio.")
-    pointer = Pointer(len(things), len(cameras), corpus.proprio.shape[1], COLOURS)
+    things = seer.things()
+    pointer = Pointer(len(things), len(seer.objects), len(cameras), corpus.proprio.shape[1], COLOURS)
     starts = np.unique([part.start for part in parts])[:DESKS]
     book = choose_colours(torch.from_numpy(corpus.frames(starts, cameras)), COLOURS)
     pointer.begin(book, [HUES.get(thing.colour) for thing in things])
@@ -314,7 +315,7 @@ def fit_doer(run: Run, language: Language, config: DoerConfig, dataset: tuple[Pa
     latents, _ = cached_latents(run, dataset)
     corpus, episodes = latents.corpus, labelled(latents.corpus.stores, latents.corpus.where)
     parts = parts_of(corpus, language, episodes)
-    pointer = make_pointer(language.seer.things(), corpus, language.cameras, parts)
+    pointer = make_pointer(language.seer, corpus, language.cameras, parts)
     train_pointer(grasps_of(pointer, corpus, language.cameras, parts), pointer, config.pointer_steps, seed=config.seed)
     doer = Doer(latents.z.shape[1], pointer, config).eval()
     assert corpus.proprio is not None

@@ -14,6 +14,9 @@ that fit, the one nearest to the usual is taken. The image shows the thing's tur
 minus the shoulder's pan, and the recordings say which (held-out grasps of `place`: 4.5 degrees in the median, against 7.7 for the
 roll alone). The other joints follow from centre and roll, since the jaws' middle lies beside the roll's axis.
 
+Of several things of one name the hottest that lies in no place is meant (its centre in the first view says where to look in the
+others), so that what was put away is left alone, and the next one is next: `loose`.
+
 A thing is there where its heat peaks as high as it did before the grasps that moved it, or at least half-way between the desks that are
 hot and those that are not: no desk need be known to lack it.
 
@@ -45,12 +48,18 @@ FEWEST = 10
 """grasps"""
 GRID = 32
 """G at most"""
+COLD = -1e4
+"""heat where nothing is looked for"""
 SHARP = 2.0
 """what heat is multiplied by before it becomes a distribution"""
 SIZES = (3, 9)
 """cells: small and large things"""
 HUE = 0.9
 """cosine between hues from which on they are the same"""
+WINDOW = (2, 3)
+"""cells around a peak that belong to it: in the first view, and in the others around where the first one says"""
+AWAY = 4
+"""cells from a place's centre within which things lie in it"""
 VIVID = 0.2
 """saturation of a colour that has a hue"""
 PATCH = 12
@@ -90,6 +99,7 @@ class Pointer(nn.Module):
 
     Args:
         things: T.
+        objects: how many of them are objects; the others are places.
         views: V.
         joints: J.
         colours: C.
@@ -100,13 +110,14 @@ class Pointer(nn.Module):
     prior: Tensor
     sense: Tensor
     least: Tensor
+    across: Tensor
     mean: Tensor
     std: Tensor
 
-    def __init__(self, things: int, views: int, joints: int, colours: int, hidden: int = 24) -> None:
+    def __init__(self, things: int, objects: int, views: int, joints: int, colours: int, hidden: int = 24) -> None:
         super().__init__()
         self.sizes: dict[str, Any] = {
-            "things": things, "views": views, "joints": joints, "colours": colours, "hidden": hidden
+            "things": things, "objects": objects, "views": views, "joints": joints, "colours": colours, "hidden": hidden
         }  # fmt: skip
         self.heat = nn.Sequential(
             nn.Conv2d(colours, hidden, 3, padding=1), nn.GELU(),
@@ -124,6 +135,7 @@ class Pointer(nn.Module):
         self.register_buffer("codebook", torch.full((colours, 3), 9.0))
         self.register_buffer("sense", torch.ones(()))
         self.register_buffer("least", torch.full((things,), -np.inf))
+        self.register_buffer("across", torch.zeros(6, 2 * (views - 1)))
         self.register_buffer("mean", torch.zeros(joints))
         self.register_buffer("std", torch.ones(joints))
 
@@ -157,13 +169,43 @@ class Pointer(nn.Module):
         return found
 
     @torch.no_grad()
+    def loose(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "n V T G G"]:
+        """Return the heat of objects that lie in no place, and of the places."""
+        n, views, objects = *maps.shape[:2], self.sizes["objects"]
+        heat = self.warm(maps).view(n, views, -1, *maps.shape[-2:])
+        grid, there = maps.shape[-1], heat.flatten(3).amax(3).mean(1) >= self.least
+        cell, found = torch.arange(grid), heat.clone()
+        for place in range(objects, heat.shape[2]):
+            middle = heat[:, :, place].flatten(2).argmax(2)
+            near = [(cell - one[..., None]).abs() < AWAY for one in (middle // grid, middle % grid)]
+            inside = near[0][..., :, None] & near[1][..., None, :] & there[:, None, place, None, None]
+            found[:, :, :objects] = found[:, :, :objects].masked_fill(inside[:, :, None], COLD)
+        return found
+
+    @torch.no_grad()
     def peaks(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "n T"]:
-        """Return how hot each thing is where it is hottest, mean over views."""
-        return self.warm(maps).flatten(2).amax(2).view(*maps.shape[:2], -1).mean(1)
+        """Return how hot each thing is where it is hottest, mean over views; objects, where they lie in no place."""
+        found: Tensor = self.loose(maps).flatten(3).amax(3).mean(1)
+        return found
 
     def there(self, frames: UInt8[ndarray, "n V S S 3"]) -> Bool[ndarray, "n T"]:
-        """Return which things are on desks, by frames from before anything was done."""
+        """Return which things are on desks; of objects, those that lie in no place."""
         return np.asarray((self.peaks(self.maps(frames)) >= self.least).numpy())
+
+    @torch.no_grad()
+    def one(self, maps: Float[Tensor, "n V C G G"], thing: Int[Tensor, " n"]) -> Float[Tensor, "n V2"]:
+        """Return the centres of one object on each desk: of several the hottest that lies in no place, if one does."""
+        each, views, grid = torch.arange(len(maps)), maps.shape[1], maps.shape[-1]
+        loose, every = self.loose(maps), self.warm(maps).view(*maps.shape[:2], -1, grid, grid)
+        some = loose.flatten(3).amax(3).mean(1)[each, thing] >= self.least[thing]
+        heat = torch.where(some[:, None, None, None], loose[each, :, thing], every[each, :, thing])
+        peak = heat[:, 0].flatten(1).argmax(1)
+        at = [_middle(heat[:, 0], torch.stack([peak // grid, peak % grid], 1), WINDOW[0])]
+        others = (_bent(at[0]) @ self.across).view(len(maps), views - 1, 2)
+        for view in range(1, views):
+            cell = ((others[:, view - 1] + 1) / 2 * (grid - 1)).round().long().clamp(0, grid - 1)
+            at.append(_middle(heat[:, view], cell, WINDOW[1]))
+        return torch.cat(at, 1)
 
     def centres(self, maps: Float[Tensor, "n V C G G"]) -> tuple[Float[Tensor, "n T V2"], Float[Tensor, "n T V"]]:
         """Return where each thing is in each view (-1 … 1), and how much of its heat is in one place (0 … 1)."""
@@ -228,8 +270,8 @@ class Pointer(nn.Module):
             thing, place: numbers among the things.
         """
         each, one, other = torch.arange(len(frames)), torch.from_numpy(thing), torch.from_numpy(place)
-        centres, _ = self.centres(self.maps(frames))
-        at = centres[each, one]
+        maps = self.maps(frames)
+        centres, at = self.centres(maps)[0], self.one(maps, one)
         usual = self.usual(at)[:, 0] * self.std[ROLL] + self.mean[ROLL]
         pan = self.closed(at, usual)[:, PAN] * self.std[PAN] + self.mean[PAN]
         phase = self.turned(self.patches(torch.from_numpy(frames), at, one), at, pan)
@@ -238,6 +280,21 @@ class Pointer(nn.Module):
         roll = roll + apart * ((usual - roll) / apart).round()
         roll = torch.where(phase.norm(dim=1) > SURE, roll, usual)
         return torch.cat([self.closed(at, roll), self.opened(centres[each, other])], 1)
+
+
+def _middle(heat: Float[Tensor, "n G G"], cell: Int[Tensor, "n 2"], reach: int) -> Float[Tensor, "n 2"]:
+    """Return the middle of the heat around a cell (row, column), -1 … 1."""
+    grid = torch.arange(heat.shape[-1])
+    near = [(grid - one[:, None]).abs() <= reach for one in cell.unbind(1)]
+    share = (SHARP * heat).masked_fill(~(near[0][:, :, None] & near[1][:, None, :]), COLD).flatten(1).softmax(1)
+    share, line = share.view(heat.shape), torch.linspace(-1, 1, heat.shape[-1])
+    return torch.stack([share.sum(2) @ line, share.sum(1) @ line], 1)
+
+
+def _bent(at: Float[Tensor, "n 2"]) -> Float[Tensor, "n 6"]:
+    """Return what another view's centre is a line of."""
+    y, x = at.unbind(1)
+    return torch.stack([torch.ones_like(y), y, x, y * y, y * x, x * x], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,19 +382,29 @@ def train_pointer(
 
     small = nn.ModuleList([pointer.opens, pointer.closes, pointer.usual])
     fit(small, alone, FitConfig(MORE * steps, lr / 3, 0.01), "Learn the joints")
-    _train_phase(grasps, pointer, centres[torch.arange(len(thing)), thing], steps, seed)
+    at = centres[torch.arange(len(thing)), thing]
+    _train_phase(grasps, pointer, at, steps, seed)
     pointer.eval()
+    clear = at[torch.from_numpy(grasps.start)] if grasps.start.any() else at
+    pointer.across.copy_(torch.linalg.lstsq(_bent(clear[:, :2]), clear[:, 2:]).solution)
     find_least(grasps, pointer)
 
 
 def find_least(grasps: Grasps, pointer: Pointer) -> None:
     """Set the heat from which on a thing is there, in place: what nearly all desks reach on which it was named, or less."""
-    from sklearn.cluster import KMeans
-
     first = np.unique(grasps.grasp[grasps.start], return_index=True)[1]
     first = np.flatnonzero(grasps.start)[first]
+    pointer.least.fill_(-np.inf)
+    for kind in (range(pointer.sizes["objects"], len(pointer.least)), range(pointer.sizes["objects"])):
+        _part(grasps, pointer, first, kind)
+
+
+def _part(grasps: Grasps, pointer: Pointer, first: Int[ndarray, " k"], things: range) -> None:
+    """Set the heat of some things, places before objects: what lies in a place does not count."""
+    from sklearn.cluster import KMeans
+
     peaks = torch.cat([pointer.peaks(some) for some in torch.split(grasps.maps[first], 64)])
-    for number in range(len(pointer.least)):
+    for number in things:
         named = torch.from_numpy((grasps.thing[first] == number) | (grasps.place[first] == number))
         if not named.any():
             pointer.least[number] = -np.inf

@@ -38,7 +38,7 @@ def doer(**changes: object) -> Doer:
     config = DoerConfig(
         **{"hidden": 64, "steps": 500, "batch": 128, "lr": 3e-3, "noise": 0.0, "dropout": 0.0, **changes}
     )  # type: ignore[arg-type]
-    return Doer(DIM, Pointer(4, 1, JOINTS, 3, hidden=4), config).eval()
+    return Doer(DIM, Pointer(4, 2, 1, JOINTS, 3, hidden=4), config).eval()
 
 
 def lesson(rows: int, seed: int) -> tuple[Latents, Lesson]:

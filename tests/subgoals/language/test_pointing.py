@@ -63,7 +63,7 @@ def test_joints_alone_teach_where_a_named_thing_is_and_how_it_is_turned() -> Non
     """Joints are a line of the thing's place, but the roll: what the picture shows, less the pan."""
     frames, at, turn = desks(150)
     torch.manual_seed(0)
-    pointer = Pointer(2, 1, 4, 4, hidden=8)
+    pointer = Pointer(2, 1, 1, 4, 4, hidden=8)
     book = choose_colours(torch.from_numpy(frames), 4)
     pointer.begin(book, [(0.85, 0.08, 0.08), (0.1, 0.2, 0.85)])
     assert (pointer.prior > 0).sum(1).tolist() == [1, 1]
@@ -100,7 +100,7 @@ def corpus(proprio: np.ndarray | None, rows: int) -> Corpus:
 
 
 def test_too_few_grasps_and_no_joints_are_refused() -> None:
-    pointer = Pointer(2, 1, 3, 4)
+    pointer = Pointer(2, 1, 1, 3, 4)
     with pytest.raises(JepaflowError, match=r"observation\.state"):
         grasps_of(pointer, corpus(None, 20), ("pixels",), [])
     joints = np.tile(np.float32([0, 0, 90]), (20, 1))
