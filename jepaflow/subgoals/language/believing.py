@@ -35,6 +35,7 @@ class Beliefs:
 
     def __init__(self, seer: Seer, frames: UInt8[ndarray, "E V S S 3"], pointer: Pointer | None = None) -> None:
         self.pointer, self._there = pointer, None if pointer is None else pointer.there(frames)
+        self._several = None if pointer is None else pointer.several(frames)
         self.seer, self.start = seer, seer.maps(frames)
         self.desks = Desks.of(seer, self.start)
         self._seen: deque[ndarray] = deque(maxlen=LOOKS)
@@ -64,11 +65,14 @@ class Beliefs:
         return np.asarray(1 / (1 + np.exp(-np.mean(self._seen, axis=0))))
 
     def of(self, clauses: Sequence[Clause], desk: int) -> Float[ndarray, " m"]:
-        """Return the probability of each clause's being done on one desk: none while a thing of that name lies about elsewhere."""
+        """Return the probability of each clause's being done on one desk.
+
+        Where there were several things of a name, nothing is done with them while one lies about.
+        """
         now = self.now[desk][None]
         found = np.array([float(self.seer.clause(now, clause)[0]) for clause in clauses])
-        if self._loose:
-            loose = np.mean([look[desk] for look in self._loose], axis=0) > 0.5
+        if self._several is not None:
+            loose = (np.mean([look[desk] for look in self._loose], axis=0) > 0.5) & self._several[desk]
             found[[bool(loose[self.seer.rows(clause.object)].any()) for clause in clauses]] = 0.0
         return found
 

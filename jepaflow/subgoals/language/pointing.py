@@ -192,6 +192,14 @@ class Pointer(nn.Module):
         """Return which things are on desks; of objects, those that lie in no place."""
         return np.asarray((self.peaks(self.maps(frames)) >= self.least).numpy())
 
+    def several(self, frames: UInt8[ndarray, "n V S S 3"]) -> Bool[ndarray, "n T"]:
+        """Return of which objects more than one lies about: their heat peaks more than once in the first view."""
+        heat, (reach, _) = self.loose(self.maps(frames))[:, 0], WINDOW
+        best = F.max_pool2d(heat, 2 * reach + 1, 1, reach)
+        peaks = ((heat == best) & (heat >= self.least[:, None, None])).flatten(2).sum(2)
+        peaks[:, self.sizes["objects"] :] = 0
+        return np.asarray((peaks > 1).numpy())
+
     @torch.no_grad()
     def one(self, maps: Float[Tensor, "n V C G G"], thing: Int[Tensor, " n"]) -> Float[Tensor, "n V2"]:
         """Return the centres of one object on each desk: of several the hottest that lies in no place, if one does."""
