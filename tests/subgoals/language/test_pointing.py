@@ -91,6 +91,21 @@ def test_joints_alone_teach_where_a_named_thing_is_and_how_it_is_turned() -> Non
     assert (np.median(error, 0) < 0.25 * np.median(spread, 0))[[0, 1, 3]].all()
     quarter = np.abs((said - wanted)[:, ROLL] - 90 * np.round((said - wanted)[:, ROLL] / 90))
     assert np.median(quarter) < 11.25  # by chance 22.5
+    assert pointer.there(new).mean() > 0.85 and pointer.several(new).mean() < 0.1
+
+    # What lies in the place does not lie about; of two the one that does is meant, and two are seen to be several.
+    pointer.least[1] /= 2  # the place may be half hidden
+    square = np.full((1, 1, 64, 64, 3), TABLE, np.uint8)
+    square[0, 0, 40:48, 40:48] = BLUE
+    put, both = square.copy(), square.copy()
+    put[0, 0, 32:40, 38:46] = RED
+    both[0, 0, 32:40, 38:46] = both[0, 0, 8:16, 10:18] = RED
+    two = square.copy()
+    two[0, 0, 8:16, 10:18] = two[0, 0, 10:18, 48:56] = RED
+    assert pointer.there(np.concatenate([square, put, both])).tolist() == [[False, True], [False, True], [True, True]]
+    assert pointer.several(np.concatenate([both, two])).tolist() == [[False, False], [True, False]]
+    at = pointer.one(pointer.maps(both), torch.tensor([0]))[0]
+    assert at.tolist() == pytest.approx([12 / 32 - 1, 14 / 32 - 1], abs=0.08)
 
 
 def corpus(proprio: np.ndarray | None, rows: int) -> Corpus:
