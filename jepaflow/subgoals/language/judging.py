@@ -188,7 +188,12 @@ def seer_rows(
         pair = f"{seer.objects[i].colour}_{seer.places[j].colour}"
         note = f"final frames; {'trained on' if part[0, 3] else 'held out'}"
         rows_.append(_row(f"grounding/seen/pair/{pair}", part, _right, "fraction", {"majority": _majority(part)}, note))
-    there = np.array(presence, float)
+    return rows_ + _presence_rows(presence)
+
+
+def _presence_rows(presence: Sequence[tuple[int, bool, bool, bool]]) -> list[Row]:
+    """Judge what is said to be there: episode, said, truth and whether it is a bin, of each thing on each desk."""
+    there, rows = np.array(presence, float), []
     for kind, is_bin in (("cube", 0.0), ("bin", 1.0)):
         mine = there[there[:, 3] == is_bin]
         for name, is_there in (("false_refusal", 1.0), ("refusal", 0.0)):
@@ -197,8 +202,8 @@ def seer_rows(
             said = _row(
                 f"grounding/presence/{kind}/{name}", part, lambda t: float((t[:, 1] == 0).mean()), "fraction", {}, note
             )
-            rows_.append(said)
-    return rows_
+            rows.append(said)
+    return rows
 
 
 def _right(table: ndarray) -> float:
