@@ -8,8 +8,8 @@ joints and the latent now. The plan says which clause comes when, and the seer w
 Design decisions:
 - Words do not enter, only places: the latent need not hold a colour, and a pair that was never named together needs
   nothing new.
-- It is taught in hindsight: the goal of each hold in the episodes that did their sentence is where the hand did close and open, so that every
-  deed there is a lesson, whatever was moved, and the doer obeys the pointing hand instead of the pointer's habits.
+- It is taught in hindsight: the goal of each hold in the episodes that did their sentence is where the hand did close and open,
+  so that every deed there is a lesson, whatever was moved, and the doer obeys the pointing hand instead of the pointer's habits.
 - An action is a step of its own plus a share of the way to where the hand closes, and of the way to where it opens: a network that
   has to copy the goal through its layers stops a few degrees short of it, and a cube is lost by five.
 - One attempt is: look and point, do, go back to where the hand began (`Hands`). A hand that shut on nothing, that has opened, or that
