@@ -4,10 +4,9 @@
 
 For each trial a desk is laid (the trial's number is its seed), one of its cubes, the only one of its colour, and one of its bins
 are drawn, and the sentence that names them is given to all; ``--wording test`` says it in unseen words, ``--clauses 2`` asks for a
-second cube after the first,
-``--clauses 0`` to sort them all by colour. All have
-the same desks, sentences and budgets, and the simulator's truth judges (`evaluation.command_truth`): what was asked for holds when the
-budget is over. With ``--slip`` a cube loses its grip once, in every second trial, as soon as somebody carries it.
+second cube after the first, ``--clauses 0`` to sort them all by colour. All have the same desks, sentences and budgets, and the
+simulator's truth judges (`evaluation.command_truth`): what was asked for holds when the budget is over. With ``--slip`` a cube loses
+its grip once, in every second trial, as soon as somebody carries it.
 
 - ``ours``: `jepaflow command` as it is (with ``_exact``, ``_dijkstra``: another planner; plain: the GFlowNet);
 - ``once``: the same, but it believes after its first walk that all is done (the baseline that does not look);

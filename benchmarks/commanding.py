@@ -36,6 +36,8 @@ SLACK = 1.5
 """times the task's own steps, for each clause"""
 STILL = 1e-3
 """m/s"""
+SEARCHED = 50
+"""desks looked at for each trial, in search of one on which names are clear"""
 SLIPS = 77
 """tells the slips' draws from others"""
 
@@ -88,9 +90,9 @@ def draw_trials(
     world, found = robot.entry.make(8), []
     if not isinstance(world, ArmEnv) or not world.rules.layout.cubes:
         raise JepaflowError("Sentences here are about cubes. Choose tasks that have some, e.g. so101/place.")
-    number = first - 1
-    while len(found) < count:
-        number += 1
+    for number in range(first, first + SEARCHED * count):
+        if len(found) == count:
+            break
         world.reset(seed=number)
         rng = np.random.default_rng(number)
         things = things_of(world)
@@ -118,6 +120,8 @@ def draw_trials(
         slips = slip and len(found) % 2 == 1
         sentence = _said(must, wording, rng) if clauses else "sort the cubes by colour"
         found.append(Trial(number, world.get_state(), request, sentence, slips, steps))
+    if len(found) < count:
+        raise JepaflowError(f"Hardly any desk of {robot.env} has {clauses} cubes that are alone of their colour.")
     return found
 
 

@@ -10,8 +10,10 @@ step() {
     "$@"
 }
 
-say() {  # an impossible request ends with 1, as it should
-    step jepaflow command "$2" --env so101/place --seed "$3" --run checkpoints/so101_place --output "$out/said/$1" || [ $? -eq 1 ]
+say() {  # an impossible request ends with 1, as it should, and tells its story; anything else that ends so does not
+    rm -f "$out/said/$1/story.json"
+    step jepaflow command "$2" --env so101/place --seed "$3" --run checkpoints/so101_place --output "$out/said/$1" ||
+        { [ $? -eq 1 ] && [ -f "$out/said/$1/story.json" ]; }
 }
 
 say 1 "put the green cube in the white bin" 0

@@ -46,15 +46,15 @@ def main(folder: Path) -> None:
 def verdict(story: dict[str, Any]) -> tuple[str, str, bool | None]:
     """Return what the robot believes, what is true, and whether it was done; None where nothing was to be done."""
     if story["refused"]:
-        return "refused, nothing done", "nothing was moved", None
+        return "refused, nothing done", "not asked", None
     believes = "it succeeded" if story["believes_success"] else "it did not succeed"
     return believes, "it did" if story["true_success"] else "it did not", bool(story["true_success"])
 
 
-def section(where: Path, story: dict[str, Any], verdict: str, good: bool | None) -> str:
+def section(where: Path, story: dict[str, Any], said: str, good: bool | None) -> str:
     """Return one sentence's part of the page."""
     tag = {True: "yes", False: "no", None: "plain"}[good]
-    text = [f"<h2>“{html.escape(story['sentence'])}”</h2><p><span class='tag {tag}'>{html.escape(verdict)}</span></p>"]
+    text = [f"<h2>“{html.escape(story['sentence'])}”</h2><p><span class='tag {tag}'>{html.escape(said)}</span></p>"]
     text.append(f"<p>{html.escape(story.get('words') or story['refused'])}</p>")
     if (where / "film.mp4").is_file():
         text.append(f"<video controls muted loop src='{where.name}/film.mp4'></video>")
@@ -64,4 +64,8 @@ def section(where: Path, story: dict[str, Any], verdict: str, good: bool | None)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
+        sys.exit(
+            "Say which folder: python scripts/said.py demo/said, with what `jepaflow command --output demo/said/1` wrote."
+        )
     main(Path(sys.argv[1]))

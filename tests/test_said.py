@@ -22,6 +22,6 @@ def test_the_page_says_what_is_believed_and_what_is_true(
     page = (tmp_path / "said.html").read_text()
     assert "sort &lt;them&gt;" in page and "<them>" not in page
     assert page.count("simulator: it did<") == 1 and page.count("simulator: it did not<") == 1
-    assert "I see no tea." in page and "nothing was moved" in page
+    assert "I see no tea." in page and "simulator: not asked" in page
     assert page.count("<video") == 1 and "1/film.mp4" in page
     assert "refused" in capsys.readouterr().out

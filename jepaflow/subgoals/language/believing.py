@@ -50,7 +50,7 @@ class Beliefs:
         self._maps = self.seer.maps(frames)
         chance = np.clip(self.seer.probabilities(self.start, self._maps), EDGE, 1 - EDGE)
         self._seen.append(np.log(chance) - np.log1p(-chance))
-        if self.pointer is not None:
+        if self.pointer is not None and self._several is not None and self._several.any():
             self._loose.append(self.pointer.there(frames))
 
     def forget(self) -> None:
@@ -71,13 +71,13 @@ class Beliefs:
         """
         now = self.now[desk][None]
         found = np.array([float(self.seer.clause(now, clause)[0]) for clause in clauses])
-        if self._several is not None:
+        if self._several is not None and self._loose:
             loose = (np.mean([look[desk] for look in self._loose], axis=0) > 0.5) & self._several[desk]
             found[[bool(loose[self.seer.rows(clause.object)].any()) for clause in clauses]] = 0.0
         return found
 
     def there(self, desk: int) -> tuple[Thing, ...]:
-        """Return what is on a desk, as it was seen at the beginning."""
+        """Return what is on a desk, as it was seen at the beginning; a pointer leaves out objects that lie in a place already."""
         if self._there is None:
             return self.seer.there(self.start[desk])
         return tuple(thing for thing, is_there in zip(self.seer.things(), self._there[desk], strict=True) if is_there)

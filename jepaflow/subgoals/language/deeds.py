@@ -22,7 +22,7 @@ from jepaflow.subgoals.language.product import BELIEVED
 from jepaflow.subgoals.language.request import Request
 
 PATIENT = 70
-"""blocks for one attempt at a clause"""
+"""blocks for one round: as many attempts at a clause (`doing.Hands`) as go into them"""
 
 
 class DeedCommander(Commander):
@@ -44,7 +44,8 @@ class DeedCommander(Commander):
         return busy, np.array(pairs, np.int64).reshape(-1, 2)
 
     def _active(self, e: int) -> int:
-        """The clause that is being done: of the present part, in the plan's order, the first that is not believed."""
+        """The clause that is being done: of the present part, in the plan's order, the first that was never
+        believed; if all were, the first that is not believed now."""
         planned = [j for each in self.made[e][-1].done for j in each] if self.made[e] else []
         order = [*(j for j in planned if j in self.part[e]), *(j for j in self.part[e] if j not in planned)]
         open_ = [j for j, chance in enumerate(self.chances(e)) if chance < BELIEVED]

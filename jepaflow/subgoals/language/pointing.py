@@ -12,7 +12,7 @@ The wrist's roll has several right answers: what is square is gripped alike afte
 which lands the jaws on an edge. So a patch of pixels around the centre says the roll's phase within a quarter turn, and of the rolls
 that fit, the one nearest to the usual is taken. The image shows the thing's turn against the table: when the jaws point down, roll plus or
 minus the shoulder's pan, and the recordings say which (held-out grasps of `place`: 4.5 degrees in the median, against 7.7 for the
-roll alone). The other joints follow from centre and roll, since the jaws' middle lies beside the roll's axis.
+roll alone; seen once). The other joints follow from centre and roll, since the jaws' middle lies beside the roll's axis.
 
 Of several things of one name the hottest that lies in no place is meant (its centre in the first view says where to look in the
 others), so that what was put away is left alone, and the next one is next: `loose`.
@@ -160,20 +160,23 @@ class Pointer(nn.Module):
         some = np.array_split(frames, max(1, len(frames) // 64))
         return torch.cat([colour_maps(torch.from_numpy(np.ascontiguousarray(one)), table, grid) for one in some])
 
-    def warm(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "nV T G G"]:
-        """Return each thing's heat in each cell, views one after the other."""
+    def warm(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "n V T G G"]:
+        """Return each thing's heat in each cell."""
         flat = maps.flatten(0, 1)
         named = torch.einsum("nchw,tc->nthw", flat.square(), self.prior)
         small, large = (F.avg_pool2d(named, size, 1, size // 2) for size in SIZES)
         found: Tensor = self.heat(flat) + self.blob[:, 0, None, None] * small + self.blob[:, 1, None, None] * large
-        return found
+        return found.view(*maps.shape[:2], self.sizes["things"], *maps.shape[-2:])
 
     @torch.no_grad()
     def loose(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "n V T G G"]:
         """Return the heat of objects that lie in no place, and of the places."""
-        n, views, objects = *maps.shape[:2], self.sizes["objects"]
-        heat = self.warm(maps).view(n, views, -1, *maps.shape[-2:])
-        grid, there = maps.shape[-1], heat.flatten(3).amax(3).mean(1) >= self.least
+        return self._loose(self.warm(maps))
+
+    def _loose(self, heat: Float[Tensor, "n V T G G"]) -> Float[Tensor, "n V T G G"]:
+        objects, grid = self.sizes["objects"], heat.shape[-1]
+        # A place that no start frame's sentence named has no threshold: nobody knows whether it is there, so it hides nothing.
+        there = (heat.flatten(3).amax(3).mean(1) >= self.least) & self.least.isfinite()
         cell, found = torch.arange(grid), heat.clone()
         for place in range(objects, heat.shape[2]):
             middle = heat[:, :, place].flatten(2).argmax(2)
@@ -193,18 +196,23 @@ class Pointer(nn.Module):
         return np.asarray((self.peaks(self.maps(frames)) >= self.least).numpy())
 
     def several(self, frames: UInt8[ndarray, "n V S S 3"]) -> Bool[ndarray, "n T"]:
-        """Return of which objects more than one lies about: their heat peaks more than once in the first view."""
+        """Return of which objects more than one lies about: their heat peaks more than once in the first view.
+
+        The threshold is that of `there`, which is a mean over views.
+        """
         heat, (reach, _) = self.loose(self.maps(frames))[:, 0], WINDOW
         best = F.max_pool2d(heat, 2 * reach + 1, 1, reach)
         peaks = ((heat == best) & (heat >= self.least[:, None, None])).flatten(2).sum(2)
         peaks[:, self.sizes["objects"] :] = 0
+        peaks[:, ~self.least.isfinite()] = 0
         return np.asarray((peaks > 1).numpy())
 
     @torch.no_grad()
     def one(self, maps: Float[Tensor, "n V C G G"], thing: Int[Tensor, " n"]) -> Float[Tensor, "n V2"]:
         """Return the centres of one object on each desk: of several the hottest that lies in no place, if one does."""
         each, views, grid = torch.arange(len(maps)), maps.shape[1], maps.shape[-1]
-        loose, every = self.loose(maps), self.warm(maps).view(*maps.shape[:2], -1, grid, grid)
+        every = self.warm(maps)
+        loose = self._loose(every)
         some = loose.flatten(3).amax(3).mean(1)[each, thing] >= self.least[thing]
         heat = torch.where(some[:, None, None, None], loose[each, :, thing], every[each, :, thing])
         peak = heat[:, 0].flatten(1).argmax(1)
@@ -215,16 +223,12 @@ class Pointer(nn.Module):
             at.append(_middle(heat[:, view], cell, WINDOW[1]))
         return torch.cat(at, 1)
 
-    def centres(self, maps: Float[Tensor, "n V C G G"]) -> tuple[Float[Tensor, "n T V2"], Float[Tensor, "n T V"]]:
-        """Return where each thing is in each view (-1 … 1), and how much of its heat is in one place (0 … 1)."""
-        n, views = maps.shape[:2]
+    def centres(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "n T V2"]:
+        """Return where each thing is in each view: row and column, -1 … 1."""
         heat = self.warm(maps)
-        heat = (SHARP * heat).flatten(2).softmax(2).view(heat.shape)
+        heat = (SHARP * heat).flatten(3).softmax(3).view(heat.shape)
         cell = torch.linspace(-1, 1, maps.shape[-1])
-        at = torch.stack([(heat.sum(3) * cell).sum(2), (heat.sum(2) * cell).sum(2)], -1)
-        sharp = F.avg_pool2d(heat, 3, 1, 1, count_include_pad=True).flatten(2).amax(2) * 9
-        things = at.shape[1]
-        return at.view(n, views, things, 2).transpose(1, 2).flatten(2), sharp.view(n, views, things).transpose(1, 2)
+        return torch.stack([(heat.sum(4) * cell).sum(3), (heat.sum(3) * cell).sum(3)], -1).transpose(1, 2).flatten(2)
 
     def patches(
         self, frames: UInt8[Tensor, "n V S S 3"], at: Float[Tensor, "n V2"], thing: Int[Tensor, " n"]
@@ -279,7 +283,7 @@ class Pointer(nn.Module):
         """
         each, one, other = torch.arange(len(frames)), torch.from_numpy(thing), torch.from_numpy(place)
         maps = self.maps(frames)
-        centres, at = self.centres(maps)[0], self.one(maps, one)
+        centres, at = self.centres(maps), self.one(maps, one)
         usual = self.usual(at)[:, 0] * self.std[ROLL] + self.mean[ROLL]
         pan = self.closed(at, usual)[:, PAN] * self.std[PAN] + self.mean[PAN]
         phase = self.turned(self.patches(torch.from_numpy(frames), at, one), at, pan)
@@ -320,7 +324,7 @@ class Grasps:
     grasp: Int[ndarray, " n"]
     """number of the grasp that each frame belongs to"""
     start: Bool[ndarray, " n"]
-    """whether nothing had been done yet in its episode"""
+    """whether it belongs to the first clause of its episode"""
 
 
 @torch.no_grad()
@@ -377,11 +381,11 @@ def train_pointer(
 
     def together(step: int) -> Tensor:
         some = torch.from_numpy(np.random.default_rng([seed, step]).integers(0, len(thing), batch))
-        return missed(pointer.centres(grasps.maps[some])[0], some)
+        return missed(pointer.centres(grasps.maps[some]), some)
 
     fit(pointer.train(), together, FitConfig(steps, lr, 0.01), "Learn to point")
     with torch.no_grad():
-        centres = torch.cat([pointer.centres(some)[0] for some in torch.split(grasps.maps, 64)])
+        centres = torch.cat([pointer.centres(some) for some in torch.split(grasps.maps, 64)])
 
     def alone(step: int) -> Tensor:
         g = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -403,6 +407,8 @@ def find_least(grasps: Grasps, pointer: Pointer) -> None:
     first = np.unique(grasps.grasp[grasps.start], return_index=True)[1]
     first = np.flatnonzero(grasps.start)[first]
     pointer.least.fill_(-np.inf)
+    if not len(first):
+        return
     for kind in (range(pointer.sizes["objects"], len(pointer.least)), range(pointer.sizes["objects"])):
         _part(grasps, pointer, first, kind)
 
