@@ -23,7 +23,9 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     low, high = (centre - half) / scale, (centre + half) / scale
-    return max(0.0, min(low, p)), min(1.0, max(high, p))  # it holds the proportion: exactly, at 0 and at n, where rounding errs
+    return max(0.0, min(low, p)), min(
+        1.0, max(high, p)
+    )  # it holds the proportion: exactly, at 0 and at n, where rounding errs
 
 
 def bootstrap(

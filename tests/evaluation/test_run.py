@@ -36,7 +36,9 @@ def test_wilson_against_the_textbook() -> None:
     """81 of 263: Newcombe, Statistics in Medicine 17 (1998) 857, table I, method 3."""
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
-    assert all(wilson(n, n)[1] == 1.0 and wilson(0, n)[0] == 0.0 for n in range(1, 300))  # not a rounding error beside it
+    assert all(
+        wilson(n, n)[1] == 1.0 and wilson(0, n)[0] == 0.0 for n in range(1, 300)
+    )  # not a rounding error beside it
     assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
 
 
