@@ -87,34 +87,19 @@ def draw_trials(
     Raises:
         JepaflowError: the world has no cubes, or nothing to put or push them on; or no bins of their colours to sort them into.
     """
-    world, found = robot.entry.make(8), []
-    if not isinstance(world, ArmEnv) or not world.rules.layout.cubes:
-        raise JepaflowError("Sentences here are about cubes. Choose tasks that have some, e.g. so101/place.")
+    world, found = robot.entry.make(8), list[Trial]()
+    if not isinstance(world, ArmEnv) or not (world.rules.layout.cubes or world.rules.layout.marker == "ball"):
+        raise JepaflowError(
+            "Sentences here are about cubes, and a ball. Choose tasks that have some, e.g. so101/place."
+        )
     for number in range(first, first + SEARCHED * count):
         if len(found) == count:
             break
         world.reset(seed=number)
         rng = np.random.default_rng(number)
-        things = things_of(world)
-        cubes = [thing for thing in things if thing.kind == "cube"]
-        places = [thing for thing in things if thing.kind in ("bin", "disc")]
-        if not places:
-            raise JepaflowError(f"{robot.env} has neither bin nor disc. Choose other tasks, e.g. so101/place.")
-        if clauses == 0:
-            must = tuple(
-                Clause("put", cube, Thing(cube.colour, "bin")) for cube in cubes if (cube.colour, "bin") in places
-            )
-            if not must:
-                raise JepaflowError(
-                    f"No cube of {robot.env}, seed {number}, has a bin of its colour. Give --clauses 1."
-                )
-        else:
-            names = world.scene.colours[: world.scene.cubes]
-            alone = [cube for cube in cubes if names.count(cube.colour) == 1]
-            if len(alone) < min(clauses, len(cubes)):
-                continue
-            some = [alone[i] for i in rng.permutation(len(alone))[:clauses]]
-            must = tuple(_moving(cube, places[int(rng.integers(len(places)))]) for cube in some)
+        must = _asked(robot, world, clauses, rng)
+        if not must:
+            continue
         request = Request(must, in_turn(len(must)) if clauses else ())
         steps = budget or round(SLACK * world.rules.steps * len(must))
         slips = slip and len(found) % 2 == 1
@@ -123,6 +108,28 @@ def draw_trials(
     if len(found) < count:
         raise JepaflowError(f"Hardly any desk of {robot.env} has {clauses} cubes that are alone of their colour.")
     return found
+
+
+def _asked(robot: Robot, world: ArmEnv, clauses: int, rng: np.random.Generator) -> tuple[Clause, ...]:
+    """Draw what is asked for on a desk; nothing where names are not clear."""
+    things = things_of(world)
+    cubes, balls = ([thing for thing in things if thing.kind == kind] for kind in ("cube", "ball"))
+    places = [thing for thing in things if thing.kind in ("bin", "disc")]
+    if balls:
+        return (Clause("reach", balls[0]),)
+    if not places:
+        raise JepaflowError(f"{robot.env} has neither bin, disc nor ball. Choose other tasks, e.g. so101/place.")
+    if clauses == 0:
+        must = tuple(Clause("put", cube, Thing(cube.colour, "bin")) for cube in cubes if (cube.colour, "bin") in places)
+        if not must:
+            raise JepaflowError(f"No cube of a desk of {robot.env} has a bin of its colour. Give --clauses 1.")
+        return must
+    names = world.scene.colours[: world.scene.cubes]
+    alone = [cube for cube in cubes if names.count(cube.colour) == 1]
+    if len(alone) < min(clauses, len(cubes)):
+        return ()
+    some = [alone[i] for i in rng.permutation(len(alone))[:clauses]]
+    return tuple(_moving(cube, places[int(rng.integers(len(places)))]) for cube in some)
 
 
 def _moving(cube: Thing, place: Thing) -> Clause:
@@ -240,7 +247,7 @@ class Bidden(ArmExpert):
     def script(self) -> Targets:
         """Bring every cube of each clause's colour into the bin."""
         scene, desk = self.env.scene, self.env.desk
-        if self.env.rules.layout.marker:  # a disc: the world's own task
+        if self.env.rules.layout.marker:  # a disc or a ball: the world's own task
             yield from super().script()
             return
         for clause in self.request.must:

@@ -29,7 +29,9 @@ def things_of(env: ArmEnv) -> tuple[Thing, ...]:
 
 
 def is_true(env: ArmEnv, clause: Clause) -> bool:
-    """Return whether a clause about putting or pushing holds now; False where what it names is not there."""
+    """Return whether a clause about putting, pushing or reaching holds now; False where what it names is not there."""
+    if clause.verb == "reach":
+        return _touched(env, clause.object)
     cubes = [i for i in range(env.scene.cubes) if _is(clause.object, env.scene.colours[i], "cube")]
     if clause.verb == "push":
         return bool(cubes) and env.rules.success(env.desk, env.scene)
@@ -37,6 +39,14 @@ def is_true(env: ArmEnv, clause: Clause) -> bool:
         return False
     bins = [i for i, colour in enumerate(env.scene.bins) if _is(clause.place, colour, "bin")]
     return all(any(in_bin(env.desk, cube, which, LAYERS) for which in bins) for cube in cubes)
+
+
+def _touched(env: ArmEnv, one: Thing) -> bool:
+    """Whether the hand touches a cube, or has reached the ball."""
+    if one.kind == "ball":
+        return any(_is(one, *thing) for thing in things_of(env)) and env.rules.success(env.desk, env.scene)
+    cubes = [i for i in range(env.scene.cubes) if _is(one, env.scene.colours[i], "cube")]
+    return any(any(env.desk.touched(i)) for i in cubes)
 
 
 def _is(said: Thing, colour: str, kind: str) -> bool:
@@ -109,5 +119,4 @@ class Witness:
         if one.kind == "bin":
             bins = [i for i, colour in enumerate(scene.bins) if _is(one, colour, "bin")]
             return any(in_bin(desk, cube, which, LAYERS) for cube in range(scene.cubes) for which in bins)
-        cubes = [i for i in range(scene.cubes) if _is(one, scene.colours[i], "cube")]
-        return any(any(desk.touched(i)) for i in cubes)
+        return _touched(self.env, one)

@@ -78,6 +78,8 @@ def _belief(story: Story, request: Request) -> str:
 
 def _state(clause: Clause) -> str:
     """A clause as a state: "the red cube is in the blue bin"."""
+    if clause.verb == "reach":
+        return f"{clause.object} is touched"
     if clause.place is None:
         return f"{clause.object} is done with"
     return f"{clause.object} is {'in' if clause.place.kind == 'bin' else 'on'} {clause.place}"

@@ -34,8 +34,9 @@ from jepaflow.subgoals.graph import Graph
 from jepaflow.subgoals.language.believing import Beliefs
 from jepaflow.subgoals.language.commander import Commander
 from jepaflow.subgoals.language.deeds import DeedCommander
-from jepaflow.subgoals.language.doing import Doer, Hands, load_doer
+from jepaflow.subgoals.language.doing import Doer, load_doer
 from jepaflow.subgoals.language.grounding import Language, load_language
+from jepaflow.subgoals.language.hands import Hands
 from jepaflow.subgoals.language.potentials import Potentials, known_potentials, seen_graph
 from jepaflow.subgoals.language.proposing import Kind, ProductPlanner
 from jepaflow.subgoals.language.request import Refusal, Request
@@ -246,6 +247,8 @@ class Commanded:
         ]
         wanted = [answer if isinstance(answer, Request) else None for answer in self.answers]
         self.commander.command(self.z, self.beliefs, wanted)
+        if self.robot.mind.doer is not None:
+            self._hands.forget()
         self._restart()
 
     @property

@@ -29,6 +29,8 @@ LASTING = ("put", "push", "sort")
 """verbs whose result stays"""
 MOVING = (*LASTING, "lift")
 """verbs that take their object from where it was"""
+PASSING = ("reach", "lift")
+"""verbs whose result passes: done once, it need not hold any more"""
 CLOSED = -1
 """in `Automaton.after`: this edge must not be taken in this state"""
 

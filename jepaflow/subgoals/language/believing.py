@@ -34,9 +34,11 @@ class Beliefs:
     """
 
     def __init__(self, seer: Seer, frames: UInt8[ndarray, "E V S S 3"], pointer: Pointer | None = None) -> None:
-        self.pointer, self._there = pointer, None if pointer is None else pointer.there(frames)
+        self.pointer, self.seer, self.start = pointer, seer, seer.maps(frames)
+        self._there = seer.presence(self.start) >= seer.absent.double().numpy()
         self._several = None if pointer is None else pointer.several(frames)
-        self.seer, self.start = seer, seer.maps(frames)
+        if pointer is not None:  # of what no hand closed on or opened over it knows nothing
+            self._there = np.where(pointer.least.isfinite().numpy(), pointer.there(frames), self._there)
         self.desks = Desks.of(seer, self.start)
         self._seen: deque[ndarray] = deque(maxlen=LOOKS)
         self._loose: deque[ndarray] = deque(maxlen=LOOKS)
@@ -78,9 +80,7 @@ class Beliefs:
 
     def there(self, desk: int) -> tuple[Thing, ...]:
         """Return what is on a desk, as it was seen at the beginning; a pointer leaves out objects that lie in a place already."""
-        if self._there is None:
-            return self.seer.there(self.start[desk])
-        return tuple(thing for thing, is_there in zip(self.seer.things(), self._there[desk], strict=True) if is_there)
+        return self.seer.named_by(self._there[desk])
 
     def desk(self, desk: int) -> Desks:
         """Return what was on one desk at the beginning, and where the objects lie now."""

@@ -18,7 +18,7 @@ NEEDS_PLACE: tuple[Verb, ...] = ("put", "push")
 
 
 class Thing(NamedTuple):
-    """Something on the desk."""
+    """Something on the desk, or the robot's own hand."""
 
     colour: str
     """"" where the sentence names none"""
@@ -28,6 +28,10 @@ class Thing(NamedTuple):
     def __str__(self) -> str:
         """As a person would say it."""
         return f"the {self.colour} {self.kind}" if self.colour else f"the {self.kind}"
+
+
+HAND = Thing("", "hand")
+"""where a thing is that is reached: a place that moves, and is always there"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Clause:
             raise JepaflowError(f"{self.verb!r} is no verb here. Choose among {', '.join(VERBS)}.")
         if self.verb in NEEDS_PLACE and self.place is None:
             raise JepaflowError(f"To {self.verb} {self.object} needs a place. Say where to.")
+
+    @property
+    def where(self) -> Thing | None:
+        """Where its object is when it is done; None where no place says so."""
+        return HAND if self.verb == "reach" else self.place
 
     def __str__(self) -> str:
         """In words that `request.literal` reads back."""

@@ -24,7 +24,7 @@ from jepaflow.subgoals.attach import Attached, attach_start
 from jepaflow.subgoals.build import BuildConfig
 from jepaflow.subgoals.failures import penalised
 from jepaflow.subgoals.graph import Graph
-from jepaflow.subgoals.language.automaton import Automaton
+from jepaflow.subgoals.language.automaton import PASSING, Automaton
 from jepaflow.subgoals.language.believing import Beliefs
 from jepaflow.subgoals.language.potentials import Potentials, ground
 from jepaflow.subgoals.language.product import BELIEVED, product
@@ -158,12 +158,12 @@ class Commander(Navigator):
             self._plan(z, again)
 
     def _holds(self, e: int) -> bool:
-        """Whether all that must hold at the end is believed to."""
+        """Whether all that must hold at the end is believed to, and what passes has been believed."""
         request = self.requests[e]
         assert request is not None
-        kept = request.automaton.at_end
-        chances = self.chances(e)
-        return all(chance >= BELIEVED for j, chance in enumerate(chances) if kept >> j & 1)
+        kept, chances = request.automaton.at_end, self.chances(e)
+        passing = [clause.verb in PASSING for clause in request.must]
+        return all(chance >= BELIEVED for j, chance in enumerate(chances) if kept >> j & 1 or passing[j])
 
     def _alarmed(self, z: Float[Tensor, "E D"], loud: Bool[ndarray, " E"]) -> None:
         """Plan anew where the monitor raised an alarm, unless that has just been done."""

@@ -2,8 +2,9 @@
 
 The plan (`Commander`) still decides which clause comes when, and what to try again; but what is executed is the doer's
 (`doing`), which acts on this desk, instead of walks to landmarks' frames, which lie on others. So a clause is over when the
-seer believes it, or after `PATIENT` blocks; then it is tried once more. What was believed once is left alone until all was: the seer
-loses sight of a thing while the arm goes on to the next. What the sentence says to avoid bends the plan, not the doer.
+seer believes it, or after `PATIENT` blocks; then it is tried once more. What was believed for a while is left alone until all was: the seer
+loses sight of a thing while the arm goes on to the next (and a cube that is carried over a bin looks for a moment like one in it). What
+passes, a touch, was done for good once it was believed while its turn was. What the sentence says to avoid bends the plan, not the doer.
 
 Legend: E environments, D latent.
 """
@@ -11,10 +12,11 @@ Legend: E environments, D latent.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
+from jepaflow.subgoals.language.automaton import PASSING
 from jepaflow.subgoals.language.believing import Beliefs
 from jepaflow.subgoals.language.commander import Commander
 from jepaflow.subgoals.language.lessons import numbers_of
@@ -22,7 +24,9 @@ from jepaflow.subgoals.language.product import BELIEVED
 from jepaflow.subgoals.language.request import Request
 
 PATIENT = 70
-"""blocks for one round: as many attempts at a clause (`doing.Hands`) as go into them"""
+"""blocks for one round: as many attempts at a clause (`hands.Hands`) as go into them"""
+SURE, GLANCES = 6, 2
+"""looks in a row for which what lasts, and what passes, must be believed"""
 
 
 class DeedCommander(Commander):
@@ -31,7 +35,27 @@ class DeedCommander(Commander):
     def command(self, z: Float[Tensor, "E D"], beliefs: Beliefs, requests: Sequence[Request | None]) -> None:
         """Plan all requests, of which nothing was believed yet."""
         self.was_done: list[set[int]] = [set() for _ in requests]
+        self.believed_for = [np.zeros(0 if request is None else len(request.must), int) for request in requests]
+        """looks for which each clause has been believed without a break"""
         super().command(z, beliefs, requests)
+
+    def look(
+        self,
+        z: Float[Tensor, "E D"],
+        stalled: Bool[ndarray, " E"] | None = None,
+        forecast_error: Float[ndarray, " E"] | None = None,
+    ) -> Float[Tensor, "E D"]:
+        """Remember what is believed to be done, and go on as `Commander` does."""
+        for e, request in enumerate(self.requests):
+            if request is None or self.ended[e] or not self.part[e]:
+                continue
+            turn, chances = self._active(e), self.chances(e)
+            self.believed_for[e] = np.where(chances >= BELIEVED, self.believed_for[e] + 1, 0)
+            for j, clause in enumerate(request.must):
+                passing = clause.verb in PASSING
+                if self.believed_for[e][j] >= (GLANCES if passing else SURE) and (not passing or j == turn):
+                    self.was_done[e].add(j)
+        return super().look(z, stalled, forecast_error)
 
     def doing(self) -> tuple[list[int], ndarray]:
         """Return which environments are doing a clause, and the numbers of its thing and place among the seer's."""
@@ -43,13 +67,19 @@ class DeedCommander(Commander):
             pairs.append(numbers_of(self.beliefs.seer, request.must[self._active(e)]))
         return busy, np.array(pairs, np.int64).reshape(-1, 2)
 
+    def chances(self, e: int) -> Float[ndarray, " m"]:
+        """Probability of each clause's being done; of what passes and was done, 1."""
+        request, chances = self.requests[e], super().chances(e)
+        if request is not None:
+            chances[[j for j in self.was_done[e] if request.must[j].verb in PASSING]] = 1.0
+        return chances
+
     def _active(self, e: int) -> int:
         """The clause that is being done: of the present part, in the plan's order, the first that was never
         believed; if all were, the first that is not believed now."""
         planned = [j for each in self.made[e][-1].done for j in each] if self.made[e] else []
         order = [*(j for j in planned if j in self.part[e]), *(j for j in self.part[e] if j not in planned)]
         open_ = [j for j, chance in enumerate(self.chances(e)) if chance < BELIEVED]
-        self.was_done[e] |= set(range(len(self.chances(e)))) - set(open_)
         waiting = [j for j in order if j not in self.was_done[e]] or [j for j in order if j in open_]
         return (waiting or order[-1:])[0]
 

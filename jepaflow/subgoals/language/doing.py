@@ -12,10 +12,9 @@ Design decisions:
   so that every deed there is a lesson, whatever was moved, and the doer obeys the pointing hand instead of the pointer's habits.
 - An action is a step of its own plus a share of the way to where the hand closes, and of the way to where it opens: a network that
   has to copy the goal through its layers stops a few degrees short of it, and a cube is lost by five.
-- One attempt is: look and point, do, go back to where the hand began (`Hands`). A hand that shut on nothing, that has opened, or that
-  takes too long goes back at once, straight in the joints; there the arm hides nothing, so the seer judges and the pointer points anew.
-  A hand that put something down stays open while it is judged, as in the recordings' last frames: seen with the hand half shut, as in
-  their first frames, the seer says that nothing was done.
+- One attempt is: look and point, do, go back to where the hand began (`hands`).
+- What is pushed has a doer of its own (`pushing`); what is reached needs none: the hand goes straight to where the pointer points.
+  Which of the three a place asks for is what the recordings did there (`manner`).
 - Actions are learned relative to the joints now, in chunks of `CHUNK`; the first block of a chunk is executed.
 - Blurred inputs in training, or small errors pile up in closed loop.
 
@@ -29,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -38,9 +37,11 @@ from torch.nn import functional as F
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path
+from jepaflow.subgoals.language.clause import Verb
 from jepaflow.subgoals.language.grounding import Labelled, Language, folder_of, labelled
 from jepaflow.subgoals.language.lessons import Part, empty_of, holds_of, middle_of, parts_of
 from jepaflow.subgoals.language.pointing import Pointer, grasps_of, train_pointer
+from jepaflow.subgoals.language.pushing import Pusher, pushes_of, train_pusher
 from jepaflow.subgoals.language.seeing import Seer
 from jepaflow.training.checkpoint import Run
 from jepaflow.training.corpus import Corpus
@@ -52,16 +53,8 @@ CHUNK = 10
 """c"""
 TAIL = 30
 """control steps after the hand opened that still belong to the deed: it withdraws"""
-AFTER = 2
-"""looks after the hand opened that are still the doer's: it lifts"""
-LONG = 50
-"""looks after which an attempt has failed: the longest deeds of recordings take as long"""
-BACK = 20
-"""looks after which a hand on its way back is as near as it gets"""
-JUDGED = 14
-"""looks after which the seer has seen enough of what was put down, the way back included"""
-PACE, THERE = 2.5, 8.0
-"""degrees: what a joint goes back in a control step, and from where on it is there"""
+MANNERS: tuple[Verb, ...] = ("put", "push", "reach")
+"""how a thing comes to a place"""
 COLOURS, DESKS = 14, 300
 """in the pointer's codebook; start frames that it is chosen on"""
 HUES = {"red": (0.85, 0.08, 0.08), "blue": (0.1, 0.2, 0.85), "green": (0.1, 0.6, 0.2), "purple": (0.5, 0.15, 0.6)}
@@ -101,6 +94,7 @@ class Doer(nn.Module):
     scale: Tensor
     middle: Tensor
     empty: Tensor
+    manner: Tensor
 
     def __init__(self, dim: int, pointer: Pointer, config: DoerConfig) -> None:
         super().__init__()
@@ -112,6 +106,9 @@ class Doer(nn.Module):
             nn.Linear(width, width), nn.GELU(),
             nn.Linear(width, 3 * CHUNK * joints),
         )  # fmt: skip
+        self.pusher = Pusher(dim, pointer.sizes["views"], joints, CHUNK)
+        self.register_buffer("manner", torch.zeros(pointer.sizes["things"], dtype=torch.int64))
+        """number in `MANNERS` of how things come to each place"""
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
         self.register_buffer("scale", torch.ones(joints))
@@ -149,76 +146,17 @@ class Doer(nn.Module):
         away = self((z - self.mean) / self.std, self.standard(joints), aim) * self.scale
         return np.asarray((away + torch.from_numpy(joints).float()[:, None]).numpy())
 
-
-class Hands:
-    """The hands of E environments, each at an attempt at moving one thing, or on its way back.
-
-    Args:
-        doer: trained.
-        home: joints that they go back to, in the dataset's units.
-    """
-
-    def __init__(self, doer: Doer, home: Float[ndarray, "E J"]) -> None:
-        size, joints = home.shape
-        self.doer, self.home = doer, home.copy()
-        self.aim = torch.zeros(size, 2 * joints)
-        self.pair = np.full((size, 2), -1)
-        self.looks = np.zeros(size, int)
-        """since the attempt began, or the way back"""
-        self.opened = np.zeros(size, int)
-        """looks since the hand opened, from one on"""
-        self.wide = np.zeros(size, bool)
-        """whether it has opened to reach for something: a hand begins half shut"""
-        self.shut = np.zeros(size, bool)
-        """whether it has shut on something since"""
-        self.put = np.zeros(size, bool)
-        """whether it has put something down that is being judged"""
-        self.back = np.ones(size, bool)
-        """whether it is on its way back"""
-
-    def act(
+    @torch.no_grad()
+    def push(
         self,
-        rows: Int[ndarray, " n"],
         z: Float[Tensor, "n D"],
-        frames: UInt8[ndarray, "n V S S 3"],
+        thing: Float[Tensor, "n V2"],
+        place: Float[Tensor, "n V2"],
         joints: Float[ndarray, "n J"],
-        pairs: Int[ndarray, "n 2"],
     ) -> Float[ndarray, "n c J"]:
-        """Look once a block, and return the actions from now on, in the dataset's units.
-
-        Args:
-            rows: which environments are busy.
-            z, frames, joints: theirs, now.
-            pairs: numbers of thing and place among the things.
-        """
-        self._judge(rows, joints, pairs)
-        self.put[rows] &= self.looks[rows] < JUDGED
-        away = np.abs(joints - self.home[rows]).max(1)
-        arrived = self.back[rows] & ~self.put[rows] & ((away < THERE) | (self.looks[rows] > BACK + JUDGED))
-        if arrived.any():
-            self.aim[rows[arrived]] = self.doer.pointer.point(frames[arrived], *pairs[arrived].T)
-            for each in (self.back, self.looks, self.opened, self.wide, self.shut):
-                each[rows[arrived]] = 0
-        actions = self.doer.act(z, self.aim[rows], joints)
-        ahead = PACE * np.arange(1, actions.shape[1] + 1)[:, None]
-        way = np.clip((self.home[rows] - joints)[:, None], -ahead, ahead)
-        way[self.put[rows], :, -1] = 0
-        return np.where(self.back[rows][:, None, None], joints[:, None] + way, actions)
-
-    def _judge(self, rows: Int[ndarray, " n"], joints: Float[ndarray, "n J"], pairs: Int[ndarray, "n 2"]) -> None:
-        """Send hands back whose attempt is over, or that have something else to do."""
-        now = joints[:, -1] < float(self.doer.middle)
-        self.wide[rows] |= ~now
-        self.shut[rows] |= self.wide[rows] & now
-        opened = np.where(self.shut[rows] & ~now, self.opened[rows] + 1, 0)
-        vain = self.shut[rows] & (joints[:, -1] < float(self.doer.empty))
-        over = (opened > AFTER) | vain | (self.looks[rows] > LONG)
-        over = ~self.back[rows] & (over | (pairs != self.pair[rows]).any(1))
-        self.looks[rows] += 1
-        self.looks[rows[over]] = 0
-        self.back[rows] |= over
-        self.put[rows] |= over & (opened > AFTER)
-        self.opened[rows], self.pair[rows] = opened, pairs
+        """Return actions in the dataset's units that push what shows in one place to another (`pushing.seen`)."""
+        away = self.pusher((z - self.mean) / self.std, self.standard(joints), thing, place) * self.scale
+        return np.asarray((away + torch.from_numpy(joints).float()[:, None]).numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +171,7 @@ class Lesson:
     """joints at which the hand closed and opened, in the dataset's units"""
 
 
-def lesson_of(corpus: Corpus, episodes: Labelled, middle: float) -> Lesson:
+def lesson_of(corpus: Corpus, episodes: Labelled, middle: float) -> Lesson | None:
     """Take every hold of the episodes that did what they say: from the opening before it to a little after its own.
 
     Args:
@@ -241,14 +179,15 @@ def lesson_of(corpus: Corpus, episodes: Labelled, middle: float) -> Lesson:
         episodes: their sentences.
         middle: of the gripper's range.
 
-    Raises:
-        JepaflowError: the hand never held anything.
+    Returns:
+        None where nothing was put anywhere, or no hand ever held anything.
     """
     assert corpus.proprio is not None
     number = {tuple(each): e for e, each in enumerate(corpus.where.tolist())}
-    done = zip(episodes.store[episodes.done].tolist(), episodes.episode[episodes.done].tolist(), strict=True)
+    done = np.array([all(c.verb == "put" for c in clauses) for clauses in episodes.clauses]) & episodes.done
+    where = zip(episodes.store[done].tolist(), episodes.episode[done].tolist(), strict=True)
     rows, last, aims = [], [], []
-    for e in (number[each] for each in done if each in number):
+    for e in (number[each] for each in where if each in number):
         first, end = int(corpus.first[e]), int(corpus.first[e] + corpus.length[e]) - 1
         holds = holds_of(corpus.proprio[first : end + 1, -1], middle)
         begin = first
@@ -259,25 +198,21 @@ def lesson_of(corpus: Corpus, episodes: Labelled, middle: float) -> Lesson:
             last.append(np.full(len(some), stop))
             aims.append(np.tile(corpus.proprio[[first + shut, first + opened]].reshape(-1), (len(some), 1)))
             begin = first + opened
-    if not rows:
-        raise JepaflowError(
-            "No training episode that did its sentence closed its hand and opened it again. Record some."
-        )
-    return Lesson(np.concatenate(rows), np.concatenate(last), np.concatenate(aims))
+    return Lesson(np.concatenate(rows), np.concatenate(last), np.concatenate(aims)) if rows else None
+
+
+def scale_doer(doer: Doer, latents: Latents) -> None:
+    """Take the scales of latents and actions, in place."""
+    doer.mean.copy_(latents.z.mean(0))
+    doer.std.copy_(latents.z.std(0).clamp_min(1e-6))
+    doer.scale.copy_(torch.from_numpy(latents.corpus.actions.std(0)).clamp_min(1e-3))
 
 
 def train_doer(doer: Doer, latents: Latents, lesson: Lesson) -> None:
     """Train the doer, with a trained pointer, on what the recordings did next; past the deed's end the last action stays."""
-    config, corpus = doer.config, latents.corpus
-    assert corpus.proprio is not None
-    doer.mean.copy_(latents.z.mean(0))
-    doer.std.copy_(latents.z.std(0).clamp_min(1e-6))
-    doer.scale.copy_(torch.from_numpy(corpus.actions.std(0)).clamp_min(1e-3))
-    z = (latents.z[torch.from_numpy(lesson.rows)] - doer.mean) / doer.std
-    here = doer.standard(corpus.proprio[lesson.rows])
+    config = doer.config
+    z, here, away = _told(doer, latents, lesson.rows, lesson.last)
     aim = torch.cat([doer.standard(one) for one in np.split(lesson.aim, 2, 1)], 1)
-    ahead = np.minimum(lesson.rows[:, None] + np.arange(CHUNK), lesson.last[:, None])
-    away = torch.from_numpy(corpus.actions[ahead] - corpus.proprio[lesson.rows][:, None]) / doer.scale
 
     def loss(step: int) -> Tensor:
         g = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
@@ -287,6 +222,25 @@ def train_doer(doer: Doer, latents: Latents, lesson: Lesson) -> None:
 
     fit(doer.net, loss, FitConfig(config.steps, config.lr, 0.01), "Train the doer")
     doer.eval()
+
+
+def _told(
+    doer: Doer, latents: Latents, rows: Int[ndarray, " n"], last: Int[ndarray, " n"]
+) -> tuple[Float[Tensor, "n D"], Float[Tensor, "n J"], Float[Tensor, "n c J"]]:
+    """Return scaled latents and joints, and the actions from there on relative to the joints."""
+    corpus = latents.corpus
+    assert corpus.proprio is not None
+    ahead = np.minimum(rows[:, None] + np.arange(CHUNK), last[:, None])
+    away = torch.from_numpy(corpus.actions[ahead] - corpus.proprio[rows][:, None]) / doer.scale
+    return (latents.z[torch.from_numpy(rows)] - doer.mean) / doer.std, doer.standard(corpus.proprio[rows]), away
+
+
+def manner_of(parts: Sequence[Part], things: int) -> Int[Tensor, " T"]:
+    """Return how things come to each place, as a number in `MANNERS`: as in most parts of the recordings."""
+    count = torch.zeros(things, len(MANNERS))
+    for part in parts:
+        count[part.place, MANNERS.index(part.verb)] += 1
+    return count.argmax(1)
 
 
 def make_pointer(seer: Seer, corpus: Corpus, cameras: tuple[str, ...], parts: Sequence[Part]) -> Pointer:
@@ -316,12 +270,22 @@ def fit_doer(run: Run, language: Language, config: DoerConfig, dataset: tuple[Pa
     corpus, episodes = latents.corpus, labelled(latents.corpus.stores, latents.corpus.where)
     parts = parts_of(corpus, language, episodes)
     pointer = make_pointer(language.seer, corpus, language.cameras, parts)
-    train_pointer(grasps_of(pointer, corpus, language.cameras, parts), pointer, config.pointer_steps, seed=config.seed)
-    doer = Doer(latents.z.shape[1], pointer, config).eval()
     assert corpus.proprio is not None
+    if any(part.verb != "push" for part in parts):
+        grasps = grasps_of(pointer, corpus, language.cameras, parts)
+        train_pointer(grasps, pointer, config.pointer_steps, seed=config.seed)
+    else:  # no hand says where anything lies: the hues that things are called by must do
+        pointer.scale(torch.from_numpy(corpus.proprio))
+    doer = Doer(latents.z.shape[1], pointer, config).eval()
+    scale_doer(doer, latents)
     doer.middle.fill_(middle_of(corpus.proprio[:, -1]))
-    doer.empty.fill_(empty_of(corpus.proprio[:, -1], parts))
-    train_doer(doer, latents, lesson_of(corpus, episodes, float(doer.middle)))
+    doer.empty.fill_(empty_of(corpus.proprio[:, -1], [part for part in parts if part.verb == "put"]))
+    doer.manner.copy_(manner_of(parts, len(doer.manner)))
+    if (lesson := lesson_of(corpus, episodes, float(doer.middle))) is not None:
+        train_doer(doer, latents, lesson)
+    if (pushes := pushes_of(pointer, corpus, language.cameras, parts)) is not None:
+        told = _told(doer, latents, pushes.rows, pushes.last)
+        train_pusher(doer.pusher, *told, pushes, FitConfig(config.steps, config.lr, 0.01), seed=config.seed)
     save_doer(run.path, doer)
     return doer
 

@@ -27,6 +27,7 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path, read_json, write_json
 from jepaflow.data.lerobot import LeRobotDataset
 from jepaflow.data.store import Store
+from jepaflow.subgoals.language.automaton import PASSING
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.encoders import make_encoder
 from jepaflow.subgoals.language.paraphrase import held_in
@@ -41,6 +42,8 @@ FINAL = 6
 """last frames of an episode that count as final, one control step apart"""
 EARLY = 0.25
 """share of an episode in which nothing is done yet"""
+BEFORE = 0.6
+"""the same where something passes: it is done at the very end"""
 EARLIES = 4
 """frames drawn from it, the start among them"""
 NAMED_REFUSED = 0.03
@@ -127,7 +130,7 @@ def labelled(stores: Sequence[Store], where: Int[ndarray, "e 2"]) -> Labelled:
             continue
         first = store.ep_offset[episode : episode + 1]
         read = parse(store.tasks[int(np.ravel(store.read("task_index", first))[0])])
-        if not isinstance(read, Request) or read.avoid or not read.must or any(c.place is None for c in read.must):
+        if not isinstance(read, Request) or read.avoid or not read.must or any(c.where is None for c in read.must):
             continue
         rows.append((number, episode, int(store.ep_len[episode]), read.must, bool(done[number][episode])))
     numbers = np.array([row[:3] for row in rows], np.int64).reshape(-1, 3)
@@ -222,7 +225,7 @@ def train_seer(
     torch.manual_seed(config.seed)
     said = [clause for clauses in episodes.clauses for clause in clauses]
     objects = sorted({clause.object for clause in said})
-    places = sorted({clause.place for clause in said if clause.place is not None})
+    places = sorted({clause.where for clause in said if clause.where is not None})
     seer = Seer(objects, places, len(cameras))
     frames = [_frames(stores, cameras, episodes, row, rng) for row in range(len(episodes.store))]
     fit_codebook(seer, np.concatenate([each[::3] for each in frames]), config.seed)
@@ -267,8 +270,8 @@ def truth_of(seer: Seer, clauses: Sequence[Clause]) -> Float[Tensor, "O P"]:
     """Return 1 for the pairs that clauses name."""
     table = torch.zeros(len(seer.objects), len(seer.places))
     for clause in clauses:
-        if clause.place is not None and clause.object in seer.objects and clause.place in seer.places:
-            table[seer.objects.index(clause.object), seer.places.index(clause.place)] = 1
+        if clause.object in seer.objects and clause.where in seer.places:
+            table[seer.objects.index(clause.object), seer.places.index(clause.where)] = 1
     return table
 
 
@@ -277,7 +280,8 @@ def _frames(
 ) -> UInt8[ndarray, "n V S S 3"]:
     """Start, some early frames, the last frames."""
     store, length = stores[episodes.store[row]], int(episodes.length[row])
-    early = np.append(0, rng.integers(0, max(1, int(EARLY * length)), EARLIES - 1))
+    share = BEFORE if all(clause.verb in PASSING for clause in episodes.clauses[row]) else EARLY
+    early = np.append(0, rng.integers(0, max(1, int(share * length)), EARLIES - 1))
     late = np.maximum(0, length - 1 - np.arange(FINAL))
     rows = store.ep_offset[episodes.episode[row]] + np.concatenate([early, late])
     return np.asarray(store.pixels(rows, cameras))

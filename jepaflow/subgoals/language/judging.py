@@ -269,8 +269,8 @@ def _log_chance(language: Language, chance: Float[ndarray, "O P"], clauses: Sequ
     """Log-probability that exactly these clauses hold."""
     seer, score = language.seer, np.log1p(-chance)
     for clause in clauses:
-        if clause.object not in seer.objects or clause.place not in seer.places:
+        if clause.object not in seer.objects or clause.where not in seer.places:
             return -np.inf
-        at = seer.objects.index(clause.object), seer.places.index(clause.place)
+        at = seer.objects.index(clause.object), seer.places.index(clause.where)
         score[at] = np.log(chance[at])
     return float(score.sum())

@@ -1,8 +1,9 @@
 """Which part of which recording does which clause: what pointer and doer learn from.
 
-An episode's sentence names one or two clauses that it did, one after the other. Where there are two, the first was done when the hand
-opened; which time, the seer says: the one that makes all its answers likeliest (asked about every frame, it is blind while the arm
-stands before the bin, and answered "at the very end"). Episodes with more (sorting) are left out, for nobody says which cube comes when.
+An episode's sentence names one or two clauses that it did, one after the other. Where two put something somewhere, the first was
+done when the hand opened; which time, the seer says: the one that makes all its answers likeliest (asked about every frame, it is blind
+while the arm stands before the bin, and answered "at the very end"). Two clauses of which one is no putting are left out, and so are
+episodes with more (sorting), for nobody says which cube comes when.
 
 Legend: s control steps.
 """
@@ -16,7 +17,7 @@ from numpy import ndarray
 
 from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
-from jepaflow.subgoals.language.clause import Clause
+from jepaflow.subgoals.language.clause import Clause, Verb
 from jepaflow.subgoals.language.grounding import Labelled, Language
 from jepaflow.subgoals.language.seeing import Seer
 from jepaflow.training.corpus import Corpus
@@ -40,6 +41,7 @@ class Part:
     thing: int
     place: int
     """numbers among the seer's things"""
+    verb: Verb = "put"
 
 
 def parts_of(corpus: Corpus, language: Language, episodes: Labelled) -> list[Part]:
@@ -59,6 +61,8 @@ def parts_of(corpus: Corpus, language: Language, episodes: Labelled) -> list[Par
             clauses, e = episodes.clauses[i], number.get((int(episodes.store[i]), int(episodes.episode[i])))
             if e is None or not episodes.done[i] or len(clauses) > 2 or _many(corpus, episodes, i):
                 continue
+            if len(clauses) == 2 and any(clause.verb != "put" for clause in clauses):
+                continue  # no hand tells when the first of them was done
             first, last = int(corpus.first[e]), int(corpus.first[e] + corpus.length[e]) - 1
             ends = [last]
             if len(clauses) == 2:
@@ -68,9 +72,9 @@ def parts_of(corpus: Corpus, language: Language, episodes: Labelled) -> list[Par
                 ends = [first + _change(corpus, language, episodes, i, openings), last]
             for begin, end, clause in zip([first, *ends], ends, clauses, strict=False):
                 if end > begin:
-                    found.append(Part(first, begin, end, *numbers_of(language.seer, clause)))
+                    found.append(Part(first, begin, end, *numbers_of(language.seer, clause), clause.verb))
     if not found:
-        raise JepaflowError("No training episode did one or two clauses that put a thing in a place. Record some.")
+        raise JepaflowError("No training episode did one or two clauses that bring a thing to a place. Record some.")
     return found
 
 
@@ -78,9 +82,9 @@ def numbers_of(seer: Seer, clause: Clause) -> tuple[int, int]:
     """Return the numbers of a clause's thing and place among the seer's things.
 
     Raises:
-        JepaflowError: the seer does not know them, or the clause puts nothing anywhere.
+        JepaflowError: the seer does not know them, or the clause brings nothing anywhere.
     """
-    rows, columns = seer.rows(clause.object), [] if clause.place is None else seer.columns(clause.place)
+    rows, columns = seer.rows(clause.object), [] if clause.where is None else seer.columns(clause.where)
     if not rows or not columns:
         raise JepaflowError(f'I have not learned to see "{clause}", so nothing can guide the arm there.')
     return rows[0], len(seer.objects) + columns[0]

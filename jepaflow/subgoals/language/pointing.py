@@ -20,13 +20,15 @@ others), so that what was put away is left alone, and the next one is next: `loo
 A thing is there where its heat peaks as high as it did before the grasps that moved it, or at least half-way between the desks that are
 hot and those that are not: no desk need be known to lack it.
 
+What is reached is touched where it is: one more smooth function says the joints that were commanded when that was done.
+
 First everything is learned together, then, with the heat maps as they are, the small functions to their end: they cost nothing.
 
 Legend: n frames, V views, S side, C colours, G cells along a side, T things (objects, then places), J joints, P side of a patch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -130,6 +132,7 @@ class Pointer(nn.Module):
         self.phase = nn.Sequential(
             nn.Linear(views * (4 * PATCH**2 + 2), 128), nn.GELU(), nn.Dropout(0.3), nn.Linear(128, 2)
         )  # fmt: skip
+        self.touches = Smooth(2 * views, joints)
         self.blob = nn.Parameter(torch.tensor([[8.0, 0.0]] * things))
         self.register_buffer("prior", torch.zeros(things, colours))
         self.register_buffer("codebook", torch.full((colours, 3), 9.0))
@@ -151,6 +154,12 @@ class Pointer(nn.Module):
             away = F.normalize(codebook - codebook.amin(1, keepdim=True)) @ F.normalize(mine - mine.min(), dim=0)
             self.prior[row] = ((away - HUE) / (1 - HUE)).clamp_min(0) * (vivid > VIVID)
         nn.init.zeros_(self.heat[-1].weight)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def scale(self, joints: Float[Tensor, "n J"]) -> None:
+        """Take the joints' scale from some, in place."""
+        self.mean.copy_(joints.mean(0))
+        self.std.copy_(joints.std(0).clamp_min(1e-3))
 
     @torch.no_grad()
     def maps(self, frames: UInt8[ndarray, "n V S S 3"]) -> Float[Tensor, "n V C G G"]:
@@ -264,6 +273,12 @@ class Pointer(nn.Module):
         found: Tensor = self.opens(at)
         return found
 
+    @torch.no_grad()
+    def touch(self, frames: UInt8[ndarray, "n V S S 3"], thing: Int[ndarray, " n"]) -> Float[ndarray, "n J"]:
+        """Return joints, in the dataset's units, that bring the hand to things."""
+        centres = self.centres(self.maps(frames))[torch.arange(len(frames)), torch.from_numpy(thing)]
+        return np.asarray((self.touches(centres) * self.std + self.mean).numpy())
+
     def closed(self, at: Float[Tensor, "n V2"], roll: Float[Tensor, " n"]) -> Float[Tensor, "n J"]:
         """Return z-scored joints of the hand that closes on what is there, given the wrist's roll in degrees."""
         by = torch.deg2rad(roll)
@@ -311,7 +326,7 @@ def _bent(at: Float[Tensor, "n 2"]) -> Float[Tensor, "n 6"]:
 
 @dataclass(frozen=True, eq=False)
 class Grasps:
-    """Frames from before a hand closed on one thing and opened over another."""
+    """Frames from before a hand closed on one thing and opened over another, or reached one."""
 
     frames: UInt8[Tensor, "n V S S 3"]
     maps: Float[Tensor, "n V C G G"]
@@ -319,17 +334,27 @@ class Grasps:
     place: Int[ndarray, " n"]
     """numbers among the things"""
     closed: Float[Tensor, "n J"]
-    """joints when the hand closed, dataset units"""
+    """joints when the hand closed, or that were commanded when it had reached the thing; dataset units"""
     opened: Float[Tensor, "n J"]
     grasp: Int[ndarray, " n"]
     """number of the grasp that each frame belongs to"""
     start: Bool[ndarray, " n"]
     """whether it belongs to the first clause of its episode"""
+    reach: Bool[ndarray, " n"]
+    """whether the thing was reached, and nothing was put anywhere"""
+
+    def take(self, keep: Bool[ndarray, " n"]) -> "Grasps":
+        """Return some of the frames."""
+        mine = torch.from_numpy(keep)
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Grasps(**{name: value[mine if isinstance(value, Tensor) else keep] for name, value in values.items()})
 
 
 @torch.no_grad()
 def grasps_of(pointer: Pointer, corpus: Corpus, cameras: tuple[str, ...], parts: Sequence[Part]) -> Grasps:
     """Collect frames from before grasps, every few control steps of the way's first half: later the hand covers what it reaches for.
+
+    Of what is neither put nor reached nothing tells where the hand was to be; it is not among them.
 
     Raises:
         JepaflowError: the recordings have no joints, or hardly any grasp is found.
@@ -340,16 +365,20 @@ def grasps_of(pointer: Pointer, corpus: Corpus, cameras: tuple[str, ...], parts:
     middle = middle_of(proprio[:, -1])
     rows: list[ndarray] = []
     mine: list[Part] = []
-    hands: list[tuple[int, int]] = []
+    hands: list[tuple[ndarray, ndarray]] = []
     for part in parts:
-        holds = holds_of(proprio[part.first : part.last + 1, -1], middle)
+        if part.verb == "reach":
+            rows.append(np.arange(part.first, part.first + max(1, (part.last - part.first) // 2), EVERY))
+            mine.append(part)
+            hands.append((corpus.actions[part.last], proprio[part.last]))
+        holds = holds_of(proprio[part.first : part.last + 1, -1], middle) if part.verb == "put" else []
         if not holds:
             continue
         shut, wide = longest(holds)
         begin = max((end for _, end in holds if end <= shut), default=0)
         rows.append(np.arange(part.first + begin, part.first + begin + max(1, (shut - begin) // 2), EVERY))
         mine.append(part)
-        hands.append((part.first + shut, part.first + wide))
+        hands.append((proprio[part.first + shut], proprio[part.first + wide]))
     if len(mine) < FEWEST:
         raise JepaflowError(
             f"{len(mine)} grasps were found in the recordings that did their sentence, and {FEWEST} are needed. Record more."
@@ -357,27 +386,28 @@ def grasps_of(pointer: Pointer, corpus: Corpus, cameras: tuple[str, ...], parts:
     start = np.repeat([one.first == one.start for one in mine], [len(some) for some in rows])
     grasp = np.repeat(np.arange(len(mine)), [len(some) for some in rows])
     frames = corpus.frames(np.concatenate(rows), cameras)
-    closed, opened = (torch.from_numpy(proprio[list(when)][grasp]) for when in zip(*hands, strict=True))
+    closed, opened = (torch.from_numpy(np.stack(hand)[grasp]).float() for hand in zip(*hands, strict=True))
     thing, place = (np.array([getattr(one, name) for one in mine])[grasp] for name in ("thing", "place"))
-    return Grasps(torch.from_numpy(frames), pointer.maps(frames), thing, place, closed, opened, grasp, start)
+    reach = np.array([one.verb == "reach" for one in mine])[grasp]
+    return Grasps(torch.from_numpy(frames), pointer.maps(frames), thing, place, closed, opened, grasp, start, reach)
 
 
 def train_pointer(
     grasps: Grasps, pointer: Pointer, steps: int = 600, batch: int = 48, lr: float = 6e-3, seed: int = 0
 ) -> None:
     """Train a pointer on frames before grasps, in place."""
-    both = torch.cat([grasps.closed, grasps.opened])
-    pointer.mean.copy_(both.mean(0))
-    pointer.std.copy_(both.std(0).clamp_min(1e-3))
+    pointer.scale(torch.cat([grasps.closed, grasps.opened]))
     shut, wide = ((values - pointer.mean) / pointer.std for values in (grasps.closed, grasps.opened))
-    thing, place = torch.from_numpy(grasps.thing), torch.from_numpy(grasps.place)
+    thing, place, reach = (torch.from_numpy(each) for each in (grasps.thing, grasps.place, grasps.reach))
 
     def missed(centres: Float[Tensor, "b T V2"], some: Int[Tensor, " b"]) -> Tensor:
-        each = torch.arange(len(some))
+        each, touched = torch.arange(len(some)), reach[some]
         at, over = centres[each, thing[some]], centres[each, place[some]]
-        closed = F.smooth_l1_loss(pointer.closed(at, grasps.closed[some, ROLL]), shut[some], beta=NEAR)
-        opened = F.smooth_l1_loss(pointer.opened(over), wide[some], beta=NEAR)
-        return closed + opened + F.smooth_l1_loss(pointer.usual(at).squeeze(1), shut[some, ROLL])
+        held = pointer.closed(at, grasps.closed[some, ROLL])
+        closed = F.smooth_l1_loss(torch.where(touched[:, None], pointer.touches(at), held), shut[some], beta=NEAR)
+        opened = F.smooth_l1_loss(pointer.opened(over), wide[some], beta=NEAR, reduction="none").mean(1)
+        usual = F.smooth_l1_loss(pointer.usual(at).squeeze(1), shut[some, ROLL], reduction="none")
+        return closed + ((opened + usual) * ~touched).mean()
 
     def together(step: int) -> Tensor:
         some = torch.from_numpy(np.random.default_rng([seed, step]).integers(0, len(thing), batch))
@@ -392,14 +422,16 @@ def train_pointer(
         some = torch.randint(len(thing), (LARGE,), generator=g)
         return missed(centres[some], some)
 
-    small = nn.ModuleList([pointer.opens, pointer.closes, pointer.usual])
+    small = nn.ModuleList([pointer.opens, pointer.closes, pointer.touches, pointer.usual])
     fit(small, alone, FitConfig(MORE * steps, lr / 3, 0.01), "Learn the joints")
     at = centres[torch.arange(len(thing)), thing]
-    _train_phase(grasps, pointer, at, steps, seed)
     pointer.eval()
-    clear = at[torch.from_numpy(grasps.start)] if grasps.start.any() else at
+    if not (put := ~grasps.reach).any():
+        return
+    _train_phase(grasps.take(put), pointer, at[torch.from_numpy(put)], steps, seed)
+    clear = at[torch.from_numpy(grasps.start & put)] if (grasps.start & put).any() else at
     pointer.across.copy_(torch.linalg.lstsq(_bent(clear[:, :2]), clear[:, 2:]).solution)
-    find_least(grasps, pointer)
+    find_least(grasps.take(put), pointer)
 
 
 def find_least(grasps: Grasps, pointer: Pointer) -> None:
@@ -457,3 +489,4 @@ def _train_phase(grasps: Grasps, pointer: Pointer, at: Float[Tensor, "n V2"], st
             said = pointer.turned(patches[held_out], at[held_out], grasps.closed[held_out, PAN])
         errors[sense] = float(F.mse_loss(said, phases[held_out]))
     train(torch.arange(len(at)), min(errors, key=lambda sense: errors[sense]), MORE * steps)
+    pointer.phase.eval()

@@ -212,8 +212,8 @@ def _unasked(
     """Probability of something in a place where it is neither now nor asked for."""
     free = now >= 0.5
     for clause in request.must:
-        if clause.place is not None:
-            free[np.ix_(seer.rows(clause.object), seer.columns(clause.place))] = True
+        if clause.where is not None:
+            free[np.ix_(seer.rows(clause.object), seer.columns(clause.where))] = True
     return np.asarray(np.clip(1 - np.prod(1 - chance * ~free, axis=(1, 2)), 0, 1 - np.exp(-2 * MOST)))
 
 

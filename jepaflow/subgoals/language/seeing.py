@@ -6,7 +6,7 @@ Design decisions:
   probe reads the bins' colours from it and the cubes' hardly above chance.
 - "The cube is in the bin" is a product of two things: where the cube is now, and which cells are the bin's at the start. Each is
   learned by its own small network, so a pair that was never named together needs nothing new. (One score for each pair of a joint
-  embedding falls to chance there.)
+  embedding falls to chance there.) What is reached is in the robot's hand: a place whose cells are those of now, since it moves.
 - Sigmoid contrastive loss (Zhai 2023) over all named pairs: a final frame against the clauses of its sentence and against all others
   of the same desk, the start and the first quarter of an episode against all of them. Held-out pairs are left out
   of the loss altogether, also as negatives.
@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.subgoals.language.clause import Clause, Thing
+from jepaflow.subgoals.language.clause import HAND, Clause, Thing
 
 SHARP = 0.01
 """squared distance of colours (channels 0 … 1) at which a map falls to 1/e"""
@@ -93,6 +93,9 @@ class Seer(nn.Module):
         start, now = start.flatten(0, 1), now.flatten(0, 1)
         here = self._here(start, now)[..., :-1]
         inside = self.area(start).flatten(2).sigmoid()
+        if HAND in self.places:
+            moves = torch.tensor([place == HAND for place in self.places])[None, :, None]
+            inside = torch.where(moves, self.area(now).flatten(2).sigmoid(), inside)
         chance = torch.einsum("nok,npk->nop", here, inside).clamp(SMALLEST, 1 - SMALLEST)
         views = torch.logit(chance).reshape(n, self.views, *chance.shape[1:])
         return (views * self.weight.exp()[None, :, None, None]).mean(1) + self.bias
@@ -128,8 +131,12 @@ class Seer(nn.Module):
 
     def there(self, start: Float[Tensor, "V C G G"]) -> tuple[Thing, ...]:
         """Return what is on the desk of one start frame, as `Request.missing` and `parse` want it."""
-        seen = self.presence(start[None])[0] >= self.absent.double().numpy()
-        return tuple(dict.fromkeys(thing for thing, is_there in zip(self.things(), seen, strict=True) if is_there))
+        return self.named_by(self.presence(start[None])[0] >= self.absent.double().numpy())
+
+    def named_by(self, there: Bool[ndarray, " T"]) -> tuple[Thing, ...]:
+        """Return the things that are there, each once; the hand is not on the desk."""
+        each = zip(self.things(), there, strict=True)
+        return tuple(dict.fromkeys(thing for thing, is_there in each if is_there and thing != HAND))
 
     def rows(self, said: Thing) -> list[int]:
         """Which objects a name may mean."""
@@ -169,9 +176,9 @@ class Seer(nn.Module):
         Raises:
             JepaflowError: no sentence of the dataset named such a thing in such a place.
         """
-        rows, columns = self.rows(clause.object), [] if clause.place is None else self.columns(clause.place)
+        rows, columns = self.rows(clause.object), [] if clause.where is None else self.columns(clause.where)
         if not rows or not columns:
-            known = ", ".join(str(thing) for thing in dict.fromkeys(self.things()))
+            known = ", ".join(str(thing) for thing in dict.fromkeys(self.things()) if thing != HAND)
             raise JepaflowError(f'I have not learned to see "{clause}". I know {known}, and one in the other.')
         picked = chance[:, rows][:, :, columns].reshape(len(chance), -1)
         return np.asarray(1 - np.prod(1 - picked, axis=1))

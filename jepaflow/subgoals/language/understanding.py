@@ -8,7 +8,7 @@ what lies there. "Sort the cubes" becomes one clause for each colour that has a 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jepaflow.subgoals.language.automaton import LASTING, MOST
+from jepaflow.subgoals.language.automaton import MOST
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.request import Ground, Refusal, Request, parse
 from jepaflow.subgoals.language.seeing import Seer
@@ -47,8 +47,8 @@ def understand(
 def _seen(request: Request, seer: Seer, there: Sequence[Thing]) -> Request | Refusal:
     """Refuse what no recording shows."""
     for clause in (*request.must, *(one for one in request.avoid if isinstance(one, Clause))):
-        known = clause.place is not None and seer.rows(clause.object) and seer.columns(clause.place)
-        if clause.verb not in LASTING or not known:
+        known = clause.where is not None and seer.rows(clause.object) and seer.columns(clause.where)
+        if not known:
             return _refuse(tuple(str(clause).split()), f'I have not learned to "{clause}".', there)
     for one in request.avoid:
         if isinstance(one, Thing) and not (seer.rows(one) or seer.columns(one)):

@@ -10,7 +10,7 @@ from numpy import ndarray
 from jepaflow.common.errors import JepaflowError
 from jepaflow.data.store import Store
 from jepaflow.sims.arms.factors import PALETTE
-from jepaflow.subgoals.language.clause import Clause, Thing
+from jepaflow.subgoals.language.clause import HAND, Clause, Thing
 from jepaflow.subgoals.language.grounding import Labelled, LanguageConfig, train_seer, truth_of
 from jepaflow.subgoals.language.paraphrase import held_in
 from jepaflow.subgoals.language.seeing import Seer
@@ -122,3 +122,40 @@ def test_a_thing_without_colour_is_any(seen: tuple[Seer, Desk, list[tuple[str, s
 def test_bad_settings() -> None:
     with pytest.raises(JepaflowError, match="aside"):
         LanguageConfig(aside=1.0)
+
+
+class Touched(Store):
+    """A store of drawn desks with a ball, and a hand that comes from below and covers half of it in the last frames."""
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        rng, frames = np.random.default_rng(seed), []
+        self.ep_len, self.ep_offset = np.full(count, LENGTH), np.arange(count) * LENGTH
+        for _ in range(count):
+            ball, begin = rng.integers((1, 1), (9, 14)), np.array([14, int(rng.integers(0, 13))])
+            for step in range(LENGTH):
+                way = min(1.0, step / (LENGTH - 6))
+                row, column = np.rint(begin + way * (ball + [1, 0] - begin)).astype(int)
+                picture = np.full((SIDE, SIDE, 3), 0.6)
+                picture[ball[0] : ball[0] + 2, ball[1] : ball[1] + 2] = PALETTE["green"]
+                picture[row : row + 3, column : column + 3] = (0.9, 0.5, 0.1)
+                frames.append((picture * 255).astype(np.uint8))
+        self.frames = np.stack(frames)[:, None]
+
+    def pixels(self, rows: ndarray, cameras: tuple[str, ...] = ("pixels",)) -> ndarray:
+        return self.frames[rows]
+
+
+def test_what_is_reached_is_in_a_hand_that_moves() -> None:
+    ball, numbers = Thing("green", "ball"), (np.zeros(60, np.int64), np.arange(60), np.full(60, LENGTH))
+    told = Labelled(*numbers, ((Clause("reach", ball),),) * 60, np.ones(60, bool))
+    seer, _ = train_seer([Touched(60)], ("pixels",), told, LanguageConfig(steps=150))
+    assert seer.places == (HAND,) and seer.columns(HAND) == [0]
+    new = Touched(20, seed=1)
+    starts = new.ep_offset
+    start = seer.maps(new.pixels(starts))
+    chance = [
+        seer.clause(seer.probabilities(start, seer.maps(new.pixels(starts + step))), Clause("reach", ball))
+        for step in (0, LENGTH // 2, LENGTH - 1)
+    ]
+    assert (chance[0] < 0.5).all() and (chance[1] < 0.5).mean() >= 0.9 and (chance[2] > 0.5).mean() >= 0.9
+    assert seer.named_by(np.ones(2, bool)) == (ball,)  # the hand is no thing on the desk

@@ -80,7 +80,15 @@ def test_joints_alone_teach_where_a_named_thing_is_and_how_it_is_turned() -> Non
     closed = torch.from_numpy(hands(at[np.arange(150), thing], turn[np.arange(150), thing])).float()
     maps = pointer.maps(frames)
     grasps = Grasps(
-        torch.from_numpy(frames), maps, thing, 1 - thing, closed, closed, np.arange(150), np.ones(150, bool)
+        torch.from_numpy(frames),
+        maps,
+        thing,
+        1 - thing,
+        closed,
+        closed,
+        np.arange(150),
+        np.ones(150, bool),
+        np.zeros(150, bool),
     )
     train_pointer(grasps, pointer, steps=60, batch=24)
     assert float(pointer.sense) == -1.0
@@ -106,6 +114,25 @@ def test_joints_alone_teach_where_a_named_thing_is_and_how_it_is_turned() -> Non
     assert pointer.several(np.concatenate([both, two])).tolist() == [[False, False], [True, False]]
     at = pointer.one(pointer.maps(both), torch.tensor([0]))[0]
     assert at.tolist() == pytest.approx([12 / 32 - 1, 14 / 32 - 1], abs=0.08)
+
+
+def test_reaching_teaches_where_a_thing_is_touched() -> None:
+    frames, at, _ = desks(150)
+    torch.manual_seed(0)
+    pointer = Pointer(2, 1, 1, 4, 4, hidden=8)
+    pointer.begin(choose_colours(torch.from_numpy(frames), 4), [(0.85, 0.08, 0.08), None])
+    line, every = np.random.default_rng(1).normal(size=(2, 4)) * 20, np.ones(150, bool)
+    joints = torch.from_numpy(at[:, 0] @ line).float()
+    none = np.zeros(150, np.int64)
+    grasps = Grasps(
+        torch.from_numpy(frames), pointer.maps(frames), none, none + 1, joints, joints, np.arange(150), every, every
+    )
+    train_pointer(grasps, pointer, steps=60, batch=24)
+    new, truth, _ = desks(40, seed=7)
+    wanted = truth[:, 0] @ line
+    error = np.abs(pointer.touch(new, np.zeros(40, np.int64)) - wanted)
+    assert (np.median(error, 0) < 0.25 * np.median(np.abs(joints.numpy().mean(0) - wanted), 0)).all()
+    assert not pointer.least.isfinite().any()  # nothing was held: whether it is there, others must say
 
 
 def corpus(proprio: np.ndarray | None, rows: int) -> Corpus:

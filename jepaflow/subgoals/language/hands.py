@@ -1,0 +1,174 @@
+"""The hands: one attempt at a clause after the other, each from where the hand began, so that the seer judges what nothing hides.
+
+One attempt is: look and point, do, go back to where the hand began. A hand that shut on nothing, that has opened, that has come
+back from pushing, or that takes too long goes back at once, straight in the joints; there the arm hides nothing, so the seer judges and the
+pointer points anew. A hand that put something down stays open while it is judged, as in the recordings' last frames: seen with the hand
+half shut, as in their first frames, the seer says that nothing was done. A hand that reaches goes straight to where the pointer
+points, and stays there while it is judged.
+
+Legend: n rows, E environments, D latent, V views, J joints (as many as actions), c steps of a chunk.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from jepaflow.subgoals.language.doing import CHUNK, MANNERS, Doer
+from jepaflow.subgoals.language.pushing import seen
+
+AFTER = 2
+"""looks after the hand opened that are still the doer's: it lifts"""
+LONG = 50
+"""looks after which an attempt has failed: the longest deeds of recordings take as long"""
+BACK = 20
+"""looks after which a hand on its way back is as near as it gets"""
+JUDGED = 14
+"""looks after which the seer has seen enough of what was put down, the way back included"""
+PACE, THERE = 2.5, 8.0
+"""degrees: what a joint goes back in a control step, and from where on it is there"""
+LEFT = 15.0
+"""degrees from where it began at which a hand has left"""
+TOUCHES = 25
+"""looks after which a hand that did not reach what it points at looks anew"""
+
+
+class Hands:
+    """The hands of E environments, each at an attempt at moving one thing, or on its way back.
+
+    Args:
+        doer: trained.
+        home: joints that they go back to, in the dataset's units.
+    """
+
+    def __init__(self, doer: Doer, home: Float[ndarray, "E J"]) -> None:
+        size, joints = home.shape
+        self.doer, self.home = doer, home.copy()
+        self.aim = torch.zeros(size, 2 * joints)
+        """of what is put"""
+        self.touch = np.zeros((size, joints))
+        """joints that reach what is reached, in the dataset's units"""
+        self.over = torch.zeros(size, 2 * doer.pointer.sizes["views"])
+        """where the place of what is pushed was seen"""
+        self.pair = np.full((size, 2), -1)
+        self.looks = np.zeros(size, int)
+        """since the attempt began, or the way back"""
+        self.opened = np.zeros(size, int)
+        """looks since the hand opened, from one on"""
+        self.wide = np.zeros(size, bool)
+        """whether it has opened to reach for something: a hand begins half shut"""
+        self.left = np.zeros(size, bool)
+        """whether it has gone from where it began"""
+        self.shut = np.zeros(size, bool)
+        """whether it has shut on something since"""
+        self.put = np.zeros(size, bool)
+        """whether it has put something down that is being judged"""
+        self.back = np.ones(size, bool)
+        """whether it is on its way back"""
+
+    def act(
+        self,
+        rows: Int[ndarray, " n"],
+        z: Float[Tensor, "n D"],
+        frames: UInt8[ndarray, "n V S S 3"],
+        joints: Float[ndarray, "n J"],
+        pairs: Int[ndarray, "n 2"],
+    ) -> Float[ndarray, "n c J"]:
+        """Look once a block, and return the actions from now on, in the dataset's units.
+
+        Args:
+            rows: which environments are busy.
+            z, frames, joints: theirs, now.
+            pairs: numbers of thing and place among the things.
+        """
+        manner = self.doer.manner.numpy()[pairs[:, 1]]
+        self._judge(rows, joints, pairs, manner)
+        self.put[rows] &= self.looks[rows] < JUDGED
+        away = np.abs(joints - self.home[rows]).max(1)
+        arrived = self.back[rows] & ~self.put[rows] & ((away < THERE) | (self.looks[rows] > BACK + JUDGED))
+        if arrived.any():
+            self._point(rows[arrived], frames[arrived], pairs[arrived], manner[arrived])
+        actions = self._actions(rows, z, frames, joints, pairs, manner)
+        way = _straight(joints, self.home[rows])
+        way[self.put[rows], :, -1] = joints[self.put[rows], None, -1]
+        return np.where(self.back[rows][:, None, None], way, actions)
+
+    def forget(self) -> None:
+        """Begin anew whatever is asked for next."""
+        self.pair[:] = -1
+
+    def _point(
+        self,
+        rows: Int[ndarray, " n"],
+        frames: UInt8[ndarray, "n V S S 3"],
+        pairs: Int[ndarray, "n 2"],
+        manner: Int[ndarray, " n"],
+    ) -> None:
+        """Look where things and places are, and begin an attempt."""
+        pointer = self.doer.pointer
+        for number, name in enumerate(MANNERS):
+            some = manner == number
+            if not some.any():
+                continue
+            mine, (thing, place) = rows[some], pairs[some].T
+            if name == "put":
+                self.aim[mine] = pointer.point(frames[some], thing, place)
+            elif name == "push":
+                self.over[mine] = seen(pointer, frames[some], place)
+            else:
+                self.touch[mine] = pointer.touch(frames[some], thing)
+        for each in (self.back, self.looks, self.opened, self.wide, self.shut, self.left):
+            each[rows] = 0
+
+    def _actions(
+        self,
+        rows: Int[ndarray, " n"],
+        z: Float[Tensor, "n D"],
+        frames: UInt8[ndarray, "n V S S 3"],
+        joints: Float[ndarray, "n J"],
+        pairs: Int[ndarray, "n 2"],
+        manner: Int[ndarray, " n"],
+    ) -> Float[ndarray, "n c J"]:
+        """Return what those at an attempt do next."""
+        found = np.zeros((len(rows), CHUNK, joints.shape[1]))
+        put, push, touch = (manner == number for number in range(len(MANNERS)))
+        if put.any():
+            found[put] = self.doer.act(z[put], self.aim[rows[put]], joints[put])
+        if push.any():
+            thing = seen(self.doer.pointer, frames[push], pairs[push, 0])
+            found[push] = self.doer.push(z[push], thing, self.over[rows[push]], joints[push])
+        found[touch] = _straight(joints[touch], self.touch[rows[touch]])
+        return found
+
+    def _judge(
+        self,
+        rows: Int[ndarray, " n"],
+        joints: Float[ndarray, "n J"],
+        pairs: Int[ndarray, "n 2"],
+        manner: Int[ndarray, " n"],
+    ) -> None:
+        """Send hands back whose attempt is over, or that have something else to do."""
+        now = joints[:, -1] < float(self.doer.middle)
+        self.wide[rows] |= ~now
+        self.shut[rows] |= self.wide[rows] & now
+        opened = np.where(self.shut[rows] & ~now, self.opened[rows] + 1, 0)
+        vain = self.shut[rows] & (joints[:, -1] < float(self.doer.empty))
+        long = np.array([LONG, LONG, TOUCHES])[manner]
+        pushed, put = manner == MANNERS.index("push"), manner == MANNERS.index("put")
+        self.left[rows] |= np.abs(joints - self.home[rows])[:, :-1].max(1) > LEFT
+        pushed &= self.left[rows] & (np.abs(joints - self.home[rows])[:, :-1].max(1) < THERE)
+        over = put & ((opened > AFTER) | vain) | pushed | (self.looks[rows] > long)
+        over = ~self.back[rows] & (over | (pairs != self.pair[rows]).any(1))
+        self.looks[rows] += 1
+        self.looks[rows[over]] = 0
+        self.back[rows] |= over
+        self.put[rows] |= over & (put & (opened > AFTER) | pushed)
+        self.opened[rows], self.pair[rows] = opened, pairs
+
+
+def _straight(joints: Float[ndarray, "n J"], goal: Float[ndarray, "n J"]) -> Float[ndarray, "n c J"]:
+    """Return a chunk of actions straight to joints, no faster than `PACE`."""
+    ahead = PACE * np.arange(1, CHUNK + 1)[:, None]
+    way: ndarray = joints[:, None] + np.clip((goal - joints)[:, None], -ahead, ahead)
+    return way
