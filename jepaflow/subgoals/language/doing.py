@@ -150,12 +150,14 @@ class Doer(nn.Module):
     def push(
         self,
         z: Float[Tensor, "n D"],
-        thing: Float[Tensor, "n V2"],
-        place: Float[Tensor, "n V2"],
+        now: Float[Tensor, "n V3"],
+        begun: Float[Tensor, "n V4"],
         joints: Float[ndarray, "n J"],
+        before: Float[ndarray, "n J"],
     ) -> Float[ndarray, "n c J"]:
-        """Return actions in the dataset's units that push what shows in one place to another (`pushing.seen`)."""
-        away = self.pusher((z - self.mean) / self.std, self.standard(joints), thing, place) * self.scale
+        """Return actions in the dataset's units that push what is seen now (`pushing.seen`) to its place (`pushing.begun`)."""
+        here, ago = self.standard(joints), self.standard(before)
+        away = self.pusher((z - self.mean) / self.std, here, ago, now, begun) * self.scale
         return np.asarray((away + torch.from_numpy(joints).float()[:, None]).numpy())
 
 
@@ -283,9 +285,11 @@ def fit_doer(run: Run, language: Language, config: DoerConfig, dataset: tuple[Pa
     doer.manner.copy_(manner_of(parts, len(doer.manner)))
     if (lesson := lesson_of(corpus, episodes, float(doer.middle))) is not None:
         train_doer(doer, latents, lesson)
-    if (pushes := pushes_of(pointer, corpus, language.cameras, parts)) is not None:
-        told = _told(doer, latents, pushes.rows, pushes.last)
-        train_pusher(doer.pusher, *told, pushes, FitConfig(config.steps, config.lr, 0.01), seed=config.seed)
+    block = run.model.config.block
+    if (pushes := pushes_of(pointer, corpus, language.cameras, parts, block)) is not None:
+        z, here, away = _told(doer, latents, pushes.rows, pushes.last)
+        before, fitted = doer.standard(corpus.proprio[pushes.before]), FitConfig(config.steps, config.lr, 0.01)
+        train_pusher(doer.pusher, z, here, before, away, pushes, fitted, seed=config.seed)
     save_doer(run.path, doer)
     return doer
 

@@ -9,6 +9,7 @@ was done by the end of its episode. Where the dataset's folder lies beside the s
 sentence holds a held-out pair are left out as if nobody had labelled them.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -133,9 +134,24 @@ def labelled(stores: Sequence[Store], where: Int[ndarray, "e 2"]) -> Labelled:
         if not isinstance(read, Request) or read.avoid or not read.must or any(c.where is None for c in read.must):
             continue
         rows.append((number, episode, int(store.ep_len[episode]), read.must, bool(done[number][episode])))
+    known = {thing for row in rows for clause in row[3] for thing in _things(clause) if thing.colour}
+    rows = [(*row[:3], tuple(_coloured(clause, known) for clause in row[3]), row[4]) for row in rows]
     numbers = np.array([row[:3] for row in rows], np.int64).reshape(-1, 3)
     was_done = np.array([row[4] for row in rows], bool)
     return Labelled(numbers[:, 0], numbers[:, 1], numbers[:, 2], tuple(row[3] for row in rows), was_done)
+
+
+def _things(clause: Clause) -> tuple[Thing, ...]:
+    return (clause.object,) if clause.place is None else (clause.object, clause.place)
+
+
+def _coloured(clause: Clause, known: set[Thing]) -> Clause:
+    """A clause in which a thing without a colour has that of the only one of its kind that any sentence names."""
+    full = []
+    for thing in _things(clause):
+        same = [other for other in known if other.kind == thing.kind]
+        full.append(same[0] if not thing.colour and len(same) == 1 else thing)
+    return Clause(clause.verb, *full)
 
 
 def done_episodes(store: Store) -> Bool[ndarray, " E"]:
@@ -235,6 +251,7 @@ def train_seer(
     learn = torch.from_numpy(np.flatnonzero(~aside & episodes.done))
     if not len(learn):
         raise JepaflowError("No episode did its task. Record some that did.")
+    often = rarity([episodes.clauses[row] for row in learn.tolist()])
     mask = torch.tensor(
         [[float(not config.hold_out or held_in(Clause("put", o, p))) for p in seer.places] for o in seer.objects]
     )
@@ -243,7 +260,7 @@ def train_seer(
 
     def loss(step: int) -> Tensor:
         draw = np.random.default_rng([config.seed, 9, step])
-        some = learn[torch.from_numpy(draw.integers(0, len(learn), config.batch))]
+        some = learn[torch.from_numpy(draw.choice(len(learn), config.batch, p=often))]
         late = torch.from_numpy(EARLIES + draw.integers(0, FINAL, config.batch))
         early = torch.from_numpy(draw.integers(0, EARLIES, config.batch))
         start = maps[some, 0]
@@ -264,6 +281,13 @@ def train_seer(
     _calibrate(seer, maps[kept], true[kept], mask > 0)
     _calibrate_naming(seer, maps[:, 0], naming, aside)
     return seer, {"episodes": len(learn), "set_aside": int(aside.sum()), "left_out_pairs": int((mask == 0).sum())}
+
+
+def rarity(clauses: Sequence[tuple[Clause, ...]]) -> Float[ndarray, " e"]:
+    """Return how often to draw each episode, so that all clauses come alike, however many episodes show them."""
+    count = Counter(clause for some in clauses for clause in some)
+    weight = np.array([np.mean([1 / count[clause] for clause in some]) for some in clauses])
+    return np.asarray(weight / weight.sum())
 
 
 def truth_of(seer: Seer, clauses: Sequence[Clause]) -> Float[Tensor, "O P"]:

@@ -16,7 +16,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from jepaflow.subgoals.language.doing import CHUNK, MANNERS, Doer
-from jepaflow.subgoals.language.pushing import seen
+from jepaflow.subgoals.language.pushing import begun, seen
 
 AFTER = 2
 """looks after the hand opened that are still the doer's: it lifts"""
@@ -49,8 +49,10 @@ class Hands:
         """of what is put"""
         self.touch = np.zeros((size, joints))
         """joints that reach what is reached, in the dataset's units"""
-        self.over = torch.zeros(size, 2 * doer.pointer.sizes["views"])
-        """where the place of what is pushed was seen"""
+        self.begun = torch.zeros(size, 4 * doer.pointer.sizes["views"])
+        """where what is pushed and its place were seen"""
+        self.before = home.copy()
+        """joints at the look before"""
         self.pair = np.full((size, 2), -1)
         self.looks = np.zeros(size, int)
         """since the attempt began, or the way back"""
@@ -90,6 +92,7 @@ class Hands:
         if arrived.any():
             self._point(rows[arrived], frames[arrived], pairs[arrived], manner[arrived])
         actions = self._actions(rows, z, frames, joints, pairs, manner)
+        self.before[rows] = joints
         way = _straight(joints, self.home[rows])
         way[self.put[rows], :, -1] = joints[self.put[rows], None, -1]
         return np.where(self.back[rows][:, None, None], way, actions)
@@ -115,7 +118,7 @@ class Hands:
             if name == "put":
                 self.aim[mine] = pointer.point(frames[some], thing, place)
             elif name == "push":
-                self.over[mine] = seen(pointer, frames[some], place)
+                self.begun[mine] = begun(pointer, frames[some], thing, place)
             else:
                 self.touch[mine] = pointer.touch(frames[some], thing)
         for each in (self.back, self.looks, self.opened, self.wide, self.shut, self.left):
@@ -136,8 +139,9 @@ class Hands:
         if put.any():
             found[put] = self.doer.act(z[put], self.aim[rows[put]], joints[put])
         if push.any():
-            thing = seen(self.doer.pointer, frames[push], pairs[push, 0])
-            found[push] = self.doer.push(z[push], thing, self.over[rows[push]], joints[push])
+            now = seen(self.doer.pointer, frames[push], pairs[push, 0])
+            ago = np.where(self.looks[rows[push], None] > 0, self.before[rows[push]], joints[push])
+            found[push] = self.doer.push(z[push], now, self.begun[rows[push]], joints[push], ago)
         found[touch] = _straight(joints[touch], self.touch[rows[touch]])
         return found
 

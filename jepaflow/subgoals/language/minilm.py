@@ -6,6 +6,7 @@ that changed would change every figure silently. The package's own code and what
 
 import hashlib
 import importlib.util
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from copy import copy
@@ -28,6 +29,8 @@ SHA256 = {
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
 HEADS = 12
+FREQUENT = 16_000
+"""words; rarer ones are names and bits of other languages"""
 SHALLOW = 4
 """of six layers: what heads on single words read. The last layers are trained to blend a sentence's words into one meaning. Of
 sentences in words and patterns set aside, readers of layer 4 understood .97, those of layers 2 and 6 .94 and .91"""
@@ -69,6 +72,10 @@ class MiniLM(TextEncoder):
         other._weights = {name: one for name, one in self._weights.items() if not name.startswith(last)}
         other._remembered = OrderedDict()
         return other if len(other._weights) < len(self._weights) else self
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """Return its `FREQUENT` most frequent words of three letters or more."""
+        return tuple(word for word in self._vocabulary if re.fullmatch("[a-z]{3,}", word))[:FREQUENT]
 
     def tokens(self, sentence: str) -> tuple[str, ...]:
         """Cut a sentence into pieces of words between [CLS] and [SEP], at most 256."""

@@ -232,6 +232,16 @@ class Pointer(nn.Module):
             at.append(_middle(heat[:, view], cell, WINDOW[1]))
         return torch.cat(at, 1)
 
+    @torch.no_grad()
+    def spots(
+        self, maps: Float[Tensor, "n V C G G"], thing: Int[Tensor, " n"]
+    ) -> tuple[Float[Tensor, "n V2"], Float[Tensor, "n V"]]:
+        """Return where each desk's thing is hottest, in each view for itself, and how hot it is there."""
+        heat = self.warm(maps)[torch.arange(len(maps)), :, thing].flatten(0, 1)
+        hottest, cell = heat.flatten(1).max(1)
+        at = _middle(heat, torch.stack([cell // heat.shape[-1], cell % heat.shape[-1]], 1), WINDOW[0])
+        return at.view(len(maps), -1), hottest.view(len(maps), -1)
+
     def centres(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "n T V2"]:
         """Return where each thing is in each view: row and column, -1 … 1."""
         heat = self.warm(maps)

@@ -6,8 +6,9 @@ meanings that make sense: whatever has a bin is a "put", so an unknown verb ("st
 
 What must be refused is judged token by token (one unknown word spoils a request), and each slot has a word for "unknown". A
 new word for a known thing and a word for an unknown thing differ by degrees, so several members vote, each of which was
-taught without one fold of all words and patterns (`teaching`); what a member says of its own fold, which it has never met,
-sets the threshold. Where a plain wording is read by rule (`lexicon`), the rule decides.
+taught without one fold of all words and patterns (`teaching`), and to refuse thousands of words of the encoder's own
+(`strange`); what a member says of its own fold, which it has never met, sets the threshold. Where a plain wording is read by
+rule (`lexicon`), the rule decides.
 
 Trained on sentences only, no pictures, all pairs of palette colours but the held-out ones.
 
@@ -30,6 +31,7 @@ from jepaflow.sims.arms.factors import PALETTE
 from jepaflow.subgoals.language.clause import VERBS, Clause, Thing, Verb
 from jepaflow.subgoals.language.lexicon import literal
 from jepaflow.subgoals.language.paraphrase import held_in
+from jepaflow.subgoals.language.strange import with_strange
 from jepaflow.subgoals.language.teaching import FOLDS, Role, Taught, Teacher, everything, fold
 from jepaflow.subgoals.language.text_encoder import TextEncoder
 from jepaflow.training.fitting import FitConfig, fit
@@ -65,6 +67,8 @@ class ReaderConfig:
     impossible: int = 4000
     aside: int = 400
     """sentences in words that a member never met, for its threshold"""
+    strange: int = 6000
+    """words of the encoder's own vocabulary that are things nobody has"""
     steps: int = 800
     batch: int = 128
     lr: float = 4e-3
@@ -74,8 +78,10 @@ class ReaderConfig:
 
     def __post_init__(self) -> None:
         sizes = (self.sentences, self.impossible, self.aside, self.steps, self.batch, self.hidden)
-        if min(sizes) < 1 or not 0 <= self.dropout < 1 or self.seed < 0:
-            raise JepaflowError("The reader's sizes must be at least 1, dropout below 1, and the seed not negative.")
+        if min(*sizes, self.strange + 1) < 1 or not 0 <= self.dropout < 1 or self.seed < 0:
+            raise JepaflowError(
+                "The reader's sizes must be at least 1, dropout below 1, seed and strange not negative."
+            )
 
 
 class Member(nn.Module):
@@ -195,9 +201,10 @@ def train_reader(encoder: TextEncoder, config: ReaderConfig | None = None) -> Gr
     torch.manual_seed(config.seed)
     reader = Reader(encoder.dim, config.hidden, config.dropout)
     ground, lists, cuts = Ground(reader, encoder), everything(), []
+    more = with_strange(lists, encoder, config.strange, config.seed)
     for number in range(FOLDS):
         rng = np.random.default_rng([config.seed, 8, number])
-        _train_member(reader, number, Teacher(lists.part(_in_fold(number, False))), ground.encoder, config, rng)
+        _train_member(reader, number, Teacher(more.part(_in_fold(number, False))), ground.encoder, config, rng)
         judge = Teacher(lists, lists.part(_in_fold(number, True), first=False), salad=0.0)
         aside = [judge.say(draw_clause(rng), rng).text for _ in range(config.aside)]
         cuts.append(float(np.quantile(ground.scores(aside, number)[1], FALSE_REFUSALS)))

@@ -57,6 +57,10 @@ class TextEncoder(ABC):
         """Return the encoder whose features are more of single words and less of the sentence; this one, if it has no layers."""
         return self
 
+    def vocabulary(self) -> tuple[str, ...]:
+        """Return the whole words that it was made with, the most frequent first; none where it has no list of them."""
+        return ()
+
     @abstractmethod
     def tokens(self, sentence: str) -> tuple[str, ...]:
         """Cut a sentence into tokens: at least one, whatever the sentence."""

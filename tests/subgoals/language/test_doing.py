@@ -191,10 +191,11 @@ def test_a_pusher_steers_by_where_thing_and_place_show() -> None:
     away = torch.zeros(1500, CHUNK, JOINTS)
     away[:, :, 0] = (place - thing)[:, :1]
     pusher, rows = Pusher(DIM, 1, JOINTS, CHUNK, hidden=64), np.arange(1500)
-    pushes = Pushes(rows[:1200], rows[:1200], thing[:1200], place[:1200])
-    train_pusher(pusher, z[:1200], here[:1200], away[:1200], pushes, FitConfig(400, 3e-3, 0.01), batch=128)
+    now, begun = torch.cat([thing, torch.ones(1500, 1)], 1), torch.cat([thing, place], 1)
+    pushes = Pushes(rows[:1200], rows[:1200], rows[:1200], now[:1200], begun[:1200])
+    train_pusher(pusher, z[:1200], here[:1200], here[:1200], away[:1200], pushes, FitConfig(400, 3e-3, 0.01), batch=128)
     with torch.no_grad():
-        said = pusher(z[1200:], here[1200:], thing[1200:], place[1200:])
+        said = pusher(z[1200:], here[1200:], here[1200:], now[1200:], begun[1200:])
     assert said.shape == (300, CHUNK, JOINTS)
     assert float((said - away[1200:]).abs().mean()) < 0.3 * float(away[1200:].abs().mean())
 
