@@ -300,6 +300,7 @@ class Commanded:
         if self._busy:
             rows = np.array(self._busy)
             self._chunk = self._hands.act(rows, self.z[rows], pictures[rows], proprio[rows], pairs)
+            commander.arrived[rows] = self._hands.arrived(rows, proprio[rows])
 
     def _encode(self, pictures: np.ndarray, proprio: np.ndarray) -> Float[Tensor, "E D"]:
         return self.robot.controller.encode(pictures, proprio).cpu().float()

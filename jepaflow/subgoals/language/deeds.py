@@ -35,6 +35,8 @@ class DeedCommander(Commander):
     def command(self, z: Float[Tensor, "E D"], beliefs: Beliefs, requests: Sequence[Request | None]) -> None:
         """Plan all requests, of which nothing was believed yet."""
         self.was_done: list[set[int]] = [set() for _ in requests]
+        self.arrived = np.ones(len(requests), bool)
+        """whether a hand that reaches is where it reaches for: only then its eyes are believed"""
         self.believed_for = [np.zeros(0 if request is None else len(request.must), int) for request in requests]
         """looks for which each clause has been believed without a break"""
         super().command(z, beliefs, requests)
@@ -53,7 +55,8 @@ class DeedCommander(Commander):
             self.believed_for[e] = np.where(chances >= BELIEVED, self.believed_for[e] + 1, 0)
             for j, clause in enumerate(request.must):
                 passing = clause.verb in PASSING
-                if self.believed_for[e][j] >= (GLANCES if passing else SURE) and (not passing or j == turn):
+                fresh = self.arrived[e] and j == turn if passing else True
+                if fresh and self.believed_for[e][j] >= (GLANCES if passing else SURE):
                     self.was_done[e].add(j)
         return super().look(z, stalled, forecast_error)
 
@@ -68,10 +71,11 @@ class DeedCommander(Commander):
         return busy, np.array(pairs, np.int64).reshape(-1, 2)
 
     def chances(self, e: int) -> Float[ndarray, " m"]:
-        """Probability of each clause's being done; of what passes and was done, 1."""
+        """Probability of each clause's being done; of what passes and was done, 1, and before the hand has arrived, 0."""
         request, chances = self.requests[e], super().chances(e)
-        if request is not None:
-            chances[[j for j in self.was_done[e] if request.must[j].verb in PASSING]] = 1.0
+        for j, clause in enumerate(request.must if request is not None else ()):
+            if clause.verb in PASSING and (j in self.was_done[e] or not self.arrived[e]):
+                chances[j] = float(j in self.was_done[e])
         return chances
 
     def _active(self, e: int) -> int:

@@ -64,7 +64,7 @@ class LanguageConfig:
     encoder: str = "auto"
     """auto, minilm or hashed"""
     reader: ReaderConfig = field(default_factory=ReaderConfig)
-    steps: int = 350
+    steps: int = 600
     """of the seer"""
     batch: int = 32
     """episodes"""

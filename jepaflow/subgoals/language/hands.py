@@ -11,7 +11,7 @@ Legend: n rows, E environments, D latent, V views, J joints (as many as actions)
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
@@ -28,6 +28,8 @@ JUDGED = 14
 """looks after which the seer has seen enough of what was put down, the way back included"""
 PACE, THERE = 2.5, 8.0
 """degrees: what a joint goes back in a control step, and from where on it is there"""
+CLOSE = 4.0
+"""degrees from where it reaches for at which a hand has arrived"""
 LEFT = 15.0
 """degrees from where it began at which a hand has left"""
 TOUCHES = 25
@@ -96,6 +98,10 @@ class Hands:
         way = _straight(joints, self.home[rows])
         way[self.put[rows], :, -1] = joints[self.put[rows], None, -1]
         return np.where(self.back[rows][:, None, None], way, actions)
+
+    def arrived(self, rows: Int[ndarray, " n"], joints: Float[ndarray, "n J"]) -> Bool[ndarray, " n"]:
+        """Return which hands at an attempt are where they reach for; whoever is on its way back is not."""
+        return np.asarray((np.abs(joints - self.touch[rows]).max(1) < CLOSE) & ~self.back[rows])
 
     def forget(self) -> None:
         """Begin anew whatever is asked for next."""

@@ -17,6 +17,7 @@ from jepaflow.sims.arms.factors import PALETTE
 from jepaflow.sims.arms.so101 import SO101
 from jepaflow.subgoals.language.clause import Clause, Thing
 from jepaflow.subgoals.language.grounding import Labelled, Language
+from jepaflow.subgoals.language.others_words import others_rows
 from jepaflow.subgoals.language.paraphrase import held_in, impossible, paraphrase, puts
 from jepaflow.subgoals.language.pointing import Pointer
 from jepaflow.subgoals.language.reading import Ground, confusion
@@ -62,7 +63,7 @@ def reader_rows(grounds: Sequence[Ground], encoder: str, seed: int = 77) -> tupl
     rows.append(_share(f"grounding/refusal{last}", gone, len(odd), {"never": 0.0}, note))
     note = f"possible requests in unseen wordings that were refused; {encoder}"
     rows.append(_share(f"grounding/false_refusal{last}", refused, SENTENCES, {"always": 1.0}, note))
-    return rows, table
+    return [*rows, *others_rows(grounds, encoder)], table
 
 
 def _share(name: str, values: list[float], n: int, floors: dict[str, float], note: str) -> Row:

@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jepaflow.sims.arms.factors import PALETTE
+from jepaflow.subgoals.language.grammar import NOUNS, SYNONYMS
+from jepaflow.subgoals.language.refusals import COLOURS, DEEDS, PLACES, TALK, THINGS, VERBS
 from jepaflow.subgoals.language.teaching import Lists
 from jepaflow.subgoals.language.text_encoder import TextEncoder
 from jepaflow.subgoals.language.wordpiece import words
@@ -37,7 +39,7 @@ def with_strange(lists: Lists, encoder: TextEncoder, count: int, seed: int = 0) 
     """
     known = {word for one in (lists.nouns, lists.synonyms, lists.frames, lists.patterns, lists.odd)
              for entries in one.values() for entry in entries for word in words(entry)}  # fmt: skip
-    known |= set(PALETTE)
+    known |= set(PALETTE) | {word for entry in _tested() for word in words(entry)}
     new = [word for word in encoder.vocabulary() if word not in known]
     if not new:
         return lists
@@ -46,6 +48,12 @@ def with_strange(lists: Lists, encoder: TextEncoder, count: int, seed: int = 0) 
     far = [word for word, cosine in zip(new, near.tolist(), strict=True) if cosine < NEAR]
     some = tuple(far[i] for i in np.random.default_rng(seed).permutation(len(far))[:count])
     return replace(lists, odd={**lists.odd, **{kind: (*lists.odd[kind], *some) for kind in ("object", "place")}})
+
+
+def _tested() -> list[str]:
+    """Everything that the test says: it must stay unknown, be it a name of something or nothing."""
+    named = [name for lists in (NOUNS, SYNONYMS) for names in lists.values() for name in names["test"]]
+    return [*named, *(entry for lists in (DEEDS, VERBS, THINGS, PLACES, COLOURS, TALK) for entry in lists["test"])]
 
 
 def _alone(encoder: TextEncoder, some: Sequence[str]) -> Float[Tensor, "w D"]:

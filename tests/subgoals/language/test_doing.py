@@ -33,7 +33,7 @@ from jepaflow.subgoals.language.request import Request
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig
 from jepaflow.training.latents import Latents
-from tests.subgoals.language.test_commander import BLUE, PUT, RIGHT, START, Eyes, commander
+from tests.subgoals.language.test_commander import BLUE, PUT, RED, RIGHT, START, Eyes, commander
 
 JOINTS, DIM = 3, 4
 
@@ -148,10 +148,12 @@ def test_a_hand_that_reaches_goes_straight_there_stays_and_points_anew_in_time()
     hands.touch[:] = [[30.0, -1.0, 0.0]]
     way = asked_of(hands, "reach", np.zeros(3))
     assert way[:, 0].tolist() == [PACE * step for step in range(1, CHUNK + 1)] and way[:, 1].tolist() == [-1.0] * CHUNK
+    one, far = np.zeros(1, int), np.zeros((1, 3), np.float32)
+    assert hands.arrived(one, hands.touch).tolist() == [True] and hands.arrived(one, far).tolist() == [False]
     for _ in range(TOUCHES):
         assert asked_of(hands, "reach", hands.touch[0]).tolist() == [hands.touch[0].tolist()] * CHUNK
     asked_of(hands, "reach", hands.touch[0])
-    assert hands.back[0] and not hands.put[0]
+    assert hands.back[0] and not hands.put[0] and not hands.arrived(one, hands.touch)[0]
 
 
 def test_a_hand_that_has_come_back_from_pushing_waits_to_be_judged() -> None:
@@ -244,6 +246,20 @@ def test_what_no_recording_shows_is_tried_all_the_same() -> None:
     system = deed_commander(goal=99.0)
     system.command(START, Eyes(1), [PUT])
     assert not system.ended.any() and system.doing()[0] == [0]
+
+
+def test_a_touch_is_believed_where_the_hand_arrived_and_for_good() -> None:
+    system, eyes = deed_commander(), Eyes(1)
+    clauses = (Clause("reach", RED), Clause("put", BLUE, RIGHT))
+    eyes.of = lambda some, desk: np.array([float(clause.verb == "reach") for clause in some])  # type: ignore[method-assign]
+    system.command(START, eyes, [Request(clauses, ((0, 1),))])
+    system.part[0], system.arrived[0] = (0, 1), False
+    look(system, eyes, 10, lambda block: True)
+    assert not system.was_done[0] and system.chances(0).tolist() == [0.0, 0.0]
+    system.arrived[0] = True
+    look(system, eyes, 3, lambda block: True)
+    eyes.of = lambda some, desk: np.zeros(len(some))  # type: ignore[method-assign]
+    assert system.was_done[0] == {0} and system.chances(0).tolist() == [1.0, 0.0]
 
 
 def test_clauses_are_done_in_their_order() -> None:

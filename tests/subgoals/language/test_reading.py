@@ -1,7 +1,7 @@
 """The reader and its teacher: nothing of the test is taught, odd words are where they should be, nonsense is refused."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.language.clause import VERBS, Clause, Thing
 from jepaflow.subgoals.language.encoders import Hashed
 from jepaflow.subgoals.language.grammar import FRAMES, NOUNS, PATTERNS, SYNONYMS
+from jepaflow.subgoals.language.others_words import impossible, others_rows, possible
 from jepaflow.subgoals.language.paraphrase import held_in, normal, puts
 from jepaflow.subgoals.language.reading import (
     SLOTS,
@@ -24,6 +25,7 @@ from jepaflow.subgoals.language.reading import (
 )
 from jepaflow.subgoals.language.refusals import COLOURS, DEEDS, PLACES, TALK, THINGS
 from jepaflow.subgoals.language.refusals import VERBS as ODD_VERBS
+from jepaflow.subgoals.language.strange import with_strange
 from jepaflow.subgoals.language.teaching import FOLDS, ODDS, Teacher, everything, fold
 
 PUT = Clause("put", Thing("red", "cube"), Thing("white", "bin"))
@@ -171,3 +173,36 @@ def test_the_same_seed_gives_the_same_reader() -> None:
 def test_bad_settings() -> None:
     with pytest.raises(JepaflowError, match="sizes"):
         ReaderConfig(steps=0)
+
+
+class Deaf(Ground):
+    """Refuses everything."""
+
+    def read(self, sentences: Sequence[str]) -> list[Clause | None]:
+        return [None] * len(sentences)
+
+
+def test_wordings_by_somebody_else_are_whole_and_taught_to_nobody() -> None:
+    said, odd = possible(), impossible()
+    assert len(said) == len({text for text, _ in said}) == 130 and len(odd) == len(set(odd)) == 130
+    assert {clause.verb for _, clause in said} == {"put", "push", "reach", "lift"}
+    rows = others_rows([Deaf(Reader(4), Hashed())], "hashed")
+    assert rows[0].value == 0.0 and [row.value for row in rows[1:]] == [1.0] * (len(rows) - 1)
+
+
+class Worded(Hashed):
+    """Has a vocabulary: a word that is near a known noun by its letters, a word of the test, a word of the lists, a new one."""
+
+    def vocabulary(self) -> tuple[str, ...]:
+        return ("cubes", THINGS["test"][0], THINGS["train"][0], "quagmire")
+
+
+def test_an_encoders_words_become_odd_but_those_that_are_known_near_or_tested() -> None:
+    lists = everything()
+    assert with_strange(lists, Hashed(), 10) == lists
+    assert with_strange(lists, Worded(), 0) == lists
+    more = with_strange(lists, Worded(), 10)
+    assert (
+        more.odd["object"][len(lists.odd["object"]) :] == more.odd["place"][len(lists.odd["place"]) :] == ("quagmire",)
+    )
+    assert more.odd["verb"] == lists.odd["verb"] and more.nouns == lists.nouns
