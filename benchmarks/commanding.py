@@ -24,7 +24,7 @@ from jepaflow.sims.arms.slip import Slip
 from jepaflow.sims.arms.tasks import in_bin
 from jepaflow.sims.registry import World, action_bounds
 from jepaflow.subgoals.language.automaton import MOST, in_turn
-from jepaflow.subgoals.language.clause import Clause, Thing
+from jepaflow.subgoals.language.clause import HAND, Clause, Thing
 from jepaflow.subgoals.language.grammar import Split
 from jepaflow.subgoals.language.paraphrase import paraphrase
 from jepaflow.subgoals.language.proposing import KINDS, Kind
@@ -133,7 +133,9 @@ def _asked(robot: Robot, world: ArmEnv, clauses: int, rng: np.random.Generator) 
 
 
 def _moving(cube: Thing, place: Thing) -> Clause:
-    """What brings a cube to a place."""
+    """What brings a thing to a place, or the hand to it."""
+    if place == HAND:
+        return Clause("reach", cube)
     return Clause("put" if place.kind == "bin" else "push", cube, place)
 
 
@@ -354,7 +356,7 @@ class Shown(Commanded):
         for chance in chances:
             surest = chance.max(1)
             rows = np.flatnonzero(surest >= min(0.5, surest.max()))[:MOST]
-            must = tuple(Clause("put", seer.objects[row], seer.places[int(chance[row].argmax())]) for row in rows)
+            must = tuple(_moving(seer.objects[row], seer.places[int(chance[row].argmax())]) for row in rows)
             requests.append(Request(must, ()))
         self.answers = list(requests)
         self.commander.command(self.z, self.beliefs, requests)

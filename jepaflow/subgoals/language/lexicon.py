@@ -6,6 +6,8 @@ Verbs and nouns are the training words of `grammar`: the test's words must not b
 
 import re
 
+from matplotlib.colors import CSS4_COLORS
+
 from jepaflow.sims.arms.factors import PALETTE
 from jepaflow.subgoals.language.clause import Clause, Thing, Verb
 from jepaflow.subgoals.language.grammar import NOUNS, SYNONYMS
@@ -117,6 +119,21 @@ def _clause(verb: Verb, named: dict[str, str]) -> Clause | None:
     if where is not None and where.kind == "disc":
         verb = "push"  # whatever the word: it shall lie there, and things are pushed onto discs
     return Clause(verb, what, where)
+
+
+def foreign_colours(part: str) -> tuple[str, ...]:
+    """Return the words of a part that name a colour which nothing here has, by the web's list of colour names (CSS 4), or are made of
+    one ("golden", "reddish")."""
+    own = {*KINDS, *COLOURS, *PREPOSITIONS, *DETERMINERS}
+    names = {name for name in CSS4_COLORS if name not in COLOURS}
+    found = []
+    for word in words(part):
+        stem = re.sub("(?:en|ish|y|s)$", "", word)
+        if singular(word) not in own and (
+            {word, stem} & names or (word.endswith("ish") and stem.removesuffix("d") in COLOURS)
+        ):
+            found.append(word)
+    return tuple(dict.fromkeys(found))
 
 
 def unknown(part: str) -> tuple[str, ...]:

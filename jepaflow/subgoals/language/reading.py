@@ -8,7 +8,7 @@ What must be refused is judged token by token (one unknown word spoils a request
 new word for a known thing and a word for an unknown thing differ by degrees, so several members vote, each of which was
 taught without one fold of all words and patterns (`teaching`), and to refuse thousands of words of the encoder's own
 (`strange`); what a member says of its own fold, which it has never met, sets the threshold. Where a plain wording is read by
-rule (`lexicon`), the rule decides.
+rule (`lexicon`), the rule decides; so it does where a word names a colour that nothing here has: to features of words, pink is red.
 
 Trained on sentences only, no pictures, all pairs of palette colours but the held-out ones.
 
@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.arms.factors import PALETTE
 from jepaflow.subgoals.language.clause import VERBS, Clause, Thing, Verb
-from jepaflow.subgoals.language.lexicon import literal
+from jepaflow.subgoals.language.lexicon import foreign_colours, literal
 from jepaflow.subgoals.language.paraphrase import held_in
 from jepaflow.subgoals.language.strange import with_strange
 from jepaflow.subgoals.language.teaching import FOLDS, Role, Taught, Teacher, everything, fold
@@ -151,6 +151,7 @@ class Ground:
         """Return what each request means: by rule where its wording is plain, by the members' vote elsewhere."""
         meanings, score = self.scores(sentences)
         good = score >= float(self.reader.threshold)
+        good &= np.array([not foreign_colours(sentence) for sentence in sentences], bool)
         voted = [meaning if fine else None for meaning, fine in zip(meanings, good, strict=True)]
         return [literal(sentence) or meaning for sentence, meaning in zip(sentences, voted, strict=True)]
 

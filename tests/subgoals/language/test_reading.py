@@ -12,6 +12,7 @@ from jepaflow.subgoals.language import strange
 from jepaflow.subgoals.language.clause import VERBS, Clause, Thing
 from jepaflow.subgoals.language.encoders import Hashed
 from jepaflow.subgoals.language.grammar import FRAMES, NOUNS, PATTERNS, SYNONYMS
+from jepaflow.subgoals.language.lexicon import foreign_colours
 from jepaflow.subgoals.language.others_words import impossible, others_rows, possible
 from jepaflow.subgoals.language.paraphrase import held_in, normal, puts
 from jepaflow.subgoals.language.reading import (
@@ -208,3 +209,23 @@ def test_an_encoders_words_become_odd_but_those_that_are_known_near_or_tested(mo
         more.odd["object"][len(lists.odd["object"]) :] == more.odd["place"][len(lists.odd["place"]) :] == ("quagmire",)
     )
     assert more.odd["verb"] == lists.odd["verb"] and more.nouns == lists.nouns
+
+
+def test_a_colour_that_nothing_here_has_is_refused(ground: Ground) -> None:
+    assert foreign_colours("put the PINK cube in the golden bin, not the reddish one") == ("pink", "golden", "reddish")
+    assert foreign_colours("put the red cube in the white box on the green disc") == ()
+    lists = everything()
+    taught = [
+        entry
+        for one in (lists.patterns, lists.nouns, lists.synonyms, lists.frames)
+        for some in one.values()
+        for entry in some
+    ]
+    assert not any(foreign_colours(entry) for entry in taught)
+    before = ground.reader.threshold.clone()
+    ground.reader.threshold.fill_(-np.inf)  # whoever is asked, answers
+    said = ground.read(
+        [f"would you be so kind and put the {colour} cube into the blue bin" for colour in ("pink", "red")]
+    )
+    ground.reader.threshold.copy_(before)
+    assert said[0] is None and said[1] is not None
