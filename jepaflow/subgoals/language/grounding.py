@@ -59,12 +59,12 @@ DONE = ("expert", "failures")
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """How language is fitted; the defaults take about two minutes on one core."""
+    """How language is fitted; the defaults take about ten minutes on one core."""
 
     encoder: str = "auto"
     """auto, minilm or hashed"""
     reader: ReaderConfig = field(default_factory=ReaderConfig)
-    steps: int = 600
+    steps: int = 1500
     """of the seer"""
     batch: int = 32
     """episodes"""

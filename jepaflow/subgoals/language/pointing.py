@@ -20,8 +20,7 @@ others), so that what was put away is left alone, and the next one is next: `loo
 A thing is there where its heat peaks as high as it did before the grasps that moved it, or at least half-way between the desks that are
 hot and those that are not: no desk need be known to lack it.
 
-What is reached is touched where it is: one more smooth function says the joints that were commanded when that was done.
-
+What is reached is touched where it is: one more smooth function says the joints that were commanded then.
 First everything is learned together, then, with the heat maps as they are, the small functions to their end: they cost nothing.
 
 Legend: n frames, V views, S side, C colours, G cells along a side, T things (objects, then places), J joints, P side of a patch.
@@ -355,16 +354,14 @@ class Grasps:
 
     def take(self, keep: Bool[ndarray, " n"]) -> "Grasps":
         """Return some of the frames."""
-        mine = torch.from_numpy(keep)
+        rows = torch.from_numpy(keep)
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return Grasps(**{name: value[mine if isinstance(value, Tensor) else keep] for name, value in values.items()})
+        return Grasps(**{name: old[rows if isinstance(old, Tensor) else keep] for name, old in values.items()})
 
 
 @torch.no_grad()
 def grasps_of(pointer: Pointer, corpus: Corpus, cameras: tuple[str, ...], parts: Sequence[Part]) -> Grasps:
     """Collect frames from before grasps, every few control steps of the way's first half: later the hand covers what it reaches for.
-
-    Of what is neither put nor reached nothing tells where the hand was to be; it is not among them.
 
     Raises:
         JepaflowError: the recordings have no joints, or hardly any grasp is found.
@@ -435,10 +432,11 @@ def train_pointer(
     small = nn.ModuleList([pointer.opens, pointer.closes, pointer.touches, pointer.usual])
     fit(small, alone, FitConfig(MORE * steps, lr / 3, 0.01), "Learn the joints")
     at = centres[torch.arange(len(thing)), thing]
-    pointer.eval()
     if not (put := ~grasps.reach).any():
+        pointer.eval()
         return
     _train_phase(grasps.take(put), pointer, at[torch.from_numpy(put)], steps, seed)
+    pointer.eval()
     clear = at[torch.from_numpy(grasps.start & put)] if (grasps.start & put).any() else at
     pointer.across.copy_(torch.linalg.lstsq(_bent(clear[:, :2]), clear[:, 2:]).solution)
     find_least(grasps.take(put), pointer)
@@ -499,4 +497,3 @@ def _train_phase(grasps: Grasps, pointer: Pointer, at: Float[Tensor, "n V2"], st
             said = pointer.turned(patches[held_out], at[held_out], grasps.closed[held_out, PAN])
         errors[sense] = float(F.mse_loss(said, phases[held_out]))
     train(torch.arange(len(at)), min(errors, key=lambda sense: errors[sense]), MORE * steps)
-    pointer.phase.eval()
