@@ -83,10 +83,12 @@ def listed(things: Sequence[Thing], link: str = "and", plain: bool = False) -> s
 
 def _refuse(words: tuple[str, ...], why: str, there: Sequence[Thing]) -> Refusal:
     """Say why, what is there, and what would be understood."""
-    cubes = [thing for thing in there if thing.kind not in ("bin", "disc")]
+    cubes = [thing for thing in there if thing.kind == "cube"]
     places = [thing for thing in there if thing.kind in ("bin", "disc")]
     sees = f" I see {listed(there)}." if there else " I see nothing that I know."
-    example = f' Say for instance "put {cubes[0]} in {places[0]}".' if cubes and places else ""
+    example = ""
+    if cubes and places:
+        example = f' Say for instance "{Clause("put" if places[0].kind == "bin" else "push", cubes[0], places[0])}".'
     return Refusal(words, why + sees + example)
 
 
