@@ -1,8 +1,8 @@
 """Wordings by somebody else: what a reader makes of requests whose writer never saw the lists that it was taught with.
 
 The test's own words (`grammar`, `refusals`) were written beside the training's and looked at while the reader changed. These 130
-templates of possible and 130 impossible requests (``others_words.json``) were written without sight of either, and are read once, when
-all is done.
+templates of possible and 130 impossible requests (``others_words.json``) were written without sight of either. They were read twice: the
+list of colour names came between.
 """
 
 import json
