@@ -32,6 +32,8 @@ CLOSE = 4.0
 """degrees from where it reaches for at which a hand has arrived"""
 LEFT = 15.0
 """degrees from where it began at which a hand has left"""
+FADES = 0.02
+"""heat by which a look counts less with each one after it: what is reached may have been moved"""
 TOUCHES = 25
 """looks after which a hand that did not reach what it points at looks anew"""
 
@@ -51,6 +53,10 @@ class Hands:
         """of what is put"""
         self.touch = np.zeros((size, joints))
         """joints that reach what is reached, in the dataset's units"""
+        self.spot = torch.zeros(size, 2 * doer.pointer.sizes["views"])
+        """where it showed best, in each view for itself"""
+        self.hot = torch.zeros(size, doer.pointer.sizes["views"])
+        """how hot it was there, less `FADES` for each look since"""
         self.begun = torch.zeros(size, 4 * doer.pointer.sizes["views"])
         """where what is pushed and its place were seen"""
         self.before = home.copy()
@@ -126,7 +132,7 @@ class Hands:
             elif name == "push":
                 self.begun[mine] = begun(pointer, frames[some], thing, place)
             else:
-                self.touch[mine] = pointer.touch(frames[some], thing)
+                self.hot[mine] = -torch.inf
         for each in (self.back, self.looks, self.opened, self.wide, self.shut, self.left):
             each[rows] = 0
 
@@ -148,8 +154,19 @@ class Hands:
             now = seen(self.doer.pointer, frames[push], pairs[push, 0])
             ago = np.where(self.looks[rows[push], None] > 0, self.before[rows[push]], joints[push])
             found[push] = self.doer.push(z[push], now, self.begun[rows[push]], joints[push], ago)
-        found[touch] = _straight(joints[touch], self.touch[rows[touch]])
+        if touch.any():
+            self._spot(rows[touch], frames[touch], pairs[touch, 0])
+            found[touch] = _straight(joints[touch], self.touch[rows[touch]])
         return found
+
+    def _spot(self, rows: Int[ndarray, " n"], frames: UInt8[ndarray, "n V S S 3"], thing: Int[ndarray, " n"]) -> None:
+        """See where things show, and believe of each view the look at which least hid them."""
+        pointer = self.doer.pointer
+        at, heat = pointer.spots(pointer.maps(frames), torch.from_numpy(thing))
+        fresh = heat >= self.hot[rows] - FADES
+        self.hot[rows] = torch.where(fresh, heat, self.hot[rows] - FADES)
+        self.spot[rows] = torch.where(fresh.repeat_interleave(2, 1), at, self.spot[rows])
+        self.touch[rows] = pointer.touch(self.spot[rows])
 
     def _judge(
         self,

@@ -283,10 +283,9 @@ class Pointer(nn.Module):
         return found
 
     @torch.no_grad()
-    def touch(self, frames: UInt8[ndarray, "n V S S 3"], thing: Int[ndarray, " n"]) -> Float[ndarray, "n J"]:
-        """Return joints, in the dataset's units, that bring the hand to things."""
-        centres = self.centres(self.maps(frames))[torch.arange(len(frames)), torch.from_numpy(thing)]
-        return np.asarray((self.touches(centres) * self.std + self.mean).numpy())
+    def touch(self, at: Float[Tensor, "n V2"]) -> Float[ndarray, "n J"]:
+        """Return joints, in the dataset's units, that bring the hand to what is at these centres (`spots`)."""
+        return np.asarray((self.touches(at) * self.std + self.mean).numpy())
 
     def closed(self, at: Float[Tensor, "n V2"], roll: Float[Tensor, " n"]) -> Float[Tensor, "n J"]:
         """Return z-scored joints of the hand that closes on what is there, given the wrist's roll in degrees."""
