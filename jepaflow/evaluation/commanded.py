@@ -79,7 +79,7 @@ class Knowledge:
 
     def beliefs(self, pictures: UInt8[np.ndarray, "E V S S 3"]) -> Beliefs:
         """Begin to watch desks."""
-        return Beliefs(self.language.seer, pictures, None if self.doer is None else self.doer.pointer)
+        return Beliefs(self.language.seer, pictures, self.doer)
 
     @torch.no_grad()
     def encode(

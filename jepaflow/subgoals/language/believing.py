@@ -4,6 +4,9 @@ One frame errs: an arm in the way, a cube that hangs over the bin. So the log-od
 (they say nearly the same, so they are not added up), and the hand must have finished its walk before anybody asks
 (`commander`).
 
+Whether something lies on a flat place, onto which things are pushed, the pointer sees better (`resting`); a look at which something hides
+the thing says nothing new.
+
 Legend: E desks, O objects, P places, V views.
 """
 
@@ -11,12 +14,15 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
+from torch import Tensor
 
 from jepaflow.subgoals.language.clause import Clause, Thing
-from jepaflow.subgoals.language.pointing import Pointer
+from jepaflow.subgoals.language.doing import MANNERS, Doer
 from jepaflow.subgoals.language.potentials import Desks
+from jepaflow.subgoals.language.resting import NEVER, SEEN
 from jepaflow.subgoals.language.seeing import Seer
 
 LOOKS = 4
@@ -30,10 +36,11 @@ class Beliefs:
     Args:
         seer: the run's.
         frames: of the desks' beginning.
-        pointer: the run's, which knows better what is there; None: the seer says it.
+        doer: the run's, whose pointer knows better what is there; None: the seer says it.
     """
 
-    def __init__(self, seer: Seer, frames: UInt8[ndarray, "E V S S 3"], pointer: Pointer | None = None) -> None:
+    def __init__(self, seer: Seer, frames: UInt8[ndarray, "E V S S 3"], doer: Doer | None = None) -> None:
+        pointer = None if doer is None else doer.pointer
         self.pointer, self.seer, self.start = pointer, seer, seer.maps(frames)
         self._there = seer.presence(self.start) >= seer.absent.double().numpy()
         self._several = None if pointer is None else pointer.several(frames)
@@ -42,6 +49,14 @@ class Beliefs:
         self.desks = Desks.of(seer, self.start)
         self._seen: deque[ndarray] = deque(maxlen=LOOKS)
         self._loose: deque[ndarray] = deque(maxlen=LOOKS)
+        self._resting: deque[Tensor] = deque(maxlen=LOOKS)
+        manner = np.zeros(0) if doer is None else doer.manner.numpy()[len(seer.objects) :]
+        self._flat = np.flatnonzero(manner == MANNERS.index("push"))
+        if pointer is not None and len(self._flat):
+            maps = pointer.maps(frames)
+            self._heat = pointer.objects_spots(maps)[1]
+            numbers = [torch.full((len(frames),), len(seer.objects) + int(column)) for column in self._flat]
+            self._flat_at = [pointer.spots(maps, number)[0] for number in numbers]
         self.see(frames)
 
     def __len__(self) -> int:
@@ -54,17 +69,36 @@ class Beliefs:
         self._seen.append(np.log(chance) - np.log1p(-chance))
         if self.pointer is not None and self._several is not None and self._several.any():
             self._loose.append(self.pointer.there(frames))
+        if len(self._flat):
+            self._rest(frames)
+
+    @torch.no_grad()
+    def _rest(self, frames: UInt8[ndarray, "E V S S 3"]) -> None:
+        """See what lies on flat places; of what is hidden the look before counts again."""
+        assert self.pointer is not None
+        at, heat = self.pointer.objects_spots(self.pointer.maps(frames))
+        clear, size = (heat >= SEEN * self._heat).all(2), at.shape[1]
+        odds = [
+            self.pointer.rest(at.flatten(0, 1), place.repeat_interleave(size, 0)).view(-1, size)
+            for place in self._flat_at
+        ]
+        now = torch.stack(odds, 2)
+        before = self._resting[-1] if self._resting else torch.full_like(now, NEVER)
+        self._resting.append(torch.where(clear[..., None], now, before))
 
     def forget(self) -> None:
         """Keep the last look alone: something new begins."""
-        for looks in (self._seen, self._loose):
+        for looks in (self._seen, self._loose, self._resting):
             while len(looks) > 1:
                 looks.popleft()
 
     @property
     def now(self) -> Float[ndarray, "E O P"]:
         """Probability of each object's lying in each place."""
-        return np.asarray(1 / (1 + np.exp(-np.mean(self._seen, axis=0))))
+        odds = np.mean(self._seen, axis=0)
+        if self._resting:
+            odds[:, :, self._flat] = torch.stack(list(self._resting)).mean(0).double().numpy()
+        return np.asarray(1 / (1 + np.exp(-odds)))
 
     def of(self, clauses: Sequence[Clause], desk: int) -> Float[ndarray, " m"]:
         """Return the probability of each clause's being done on one desk.

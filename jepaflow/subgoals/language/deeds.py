@@ -4,7 +4,8 @@ The plan (`Commander`) still decides which clause comes when, and what to try ag
 (`doing`), which acts on this desk, instead of walks to landmarks' frames, which lie on others. So a clause is over when the
 seer believes it, or after `PATIENT` blocks; then it is tried once more. What was believed for a while is left alone until all was: the seer
 loses sight of a thing while the arm goes on to the next (and a cube that is carried over a bin looks for a moment like one in it). What
-passes, a touch, was done for good once it was believed while its turn was. What the sentence says to avoid bends the plan, not the doer.
+passes, a touch, was done for good once the hand was sure of it while its turn was. What the sentence says to avoid bends the plan,
+not the doer.
 
 Legend: E environments, D latent.
 """
@@ -35,8 +36,10 @@ class DeedCommander(Commander):
     def command(self, z: Float[Tensor, "E D"], beliefs: Beliefs, requests: Sequence[Request | None]) -> None:
         """Plan all requests, of which nothing was believed yet."""
         self.was_done: list[set[int]] = [set() for _ in requests]
-        self.arrived = np.ones(len(requests), bool)
-        """whether a hand that reaches is where it reaches for: only then its eyes are believed"""
+        self.arrived = np.zeros(len(requests), bool)
+        """whether a hand that reaches is where it reaches for, and sure of it"""
+        self.turn = np.full(len(requests), -1)
+        """clause that each hand is at"""
         self.believed_for = [np.zeros(0 if request is None else len(request.must), int) for request in requests]
         """looks for which each clause has been believed without a break"""
         super().command(z, beliefs, requests)
@@ -51,12 +54,10 @@ class DeedCommander(Commander):
         for e, request in enumerate(self.requests):
             if request is None or self.ended[e] or not self.part[e]:
                 continue
-            turn, chances = self._active(e), self.chances(e)
+            chances = self.chances(e)
             self.believed_for[e] = np.where(chances >= BELIEVED, self.believed_for[e] + 1, 0)
             for j, clause in enumerate(request.must):
-                passing = clause.verb in PASSING
-                fresh = self.arrived[e] and j == turn if passing else True
-                if fresh and self.believed_for[e][j] >= (GLANCES if passing else SURE):
+                if self.believed_for[e][j] >= (GLANCES if clause.verb in PASSING else SURE):
                     self.was_done[e].add(j)
         return super().look(z, stalled, forecast_error)
 
@@ -67,15 +68,16 @@ class DeedCommander(Commander):
             if request is None or self.ended[e] or not self.part[e]:
                 continue
             busy.append(e)
-            pairs.append(numbers_of(self.beliefs.seer, request.must[self._active(e)]))
+            self.turn[e] = self._active(e)
+            pairs.append(numbers_of(self.beliefs.seer, request.must[self.turn[e]]))
         return busy, np.array(pairs, np.int64).reshape(-1, 2)
 
     def chances(self, e: int) -> Float[ndarray, " m"]:
-        """Probability of each clause's being done; of what passes and was done, 1, and before the hand has arrived, 0."""
+        """Probability of each clause's being done; what passes was done, is done by the hand that has arrived, or is not."""
         request, chances = self.requests[e], super().chances(e)
         for j, clause in enumerate(request.must if request is not None else ()):
-            if clause.verb in PASSING and (j in self.was_done[e] or not self.arrived[e]):
-                chances[j] = float(j in self.was_done[e])
+            if clause.verb in PASSING:
+                chances[j] = float(j in self.was_done[e] or (self.arrived[e] and j == self.turn[e]))
         return chances
 
     def _active(self, e: int) -> int:

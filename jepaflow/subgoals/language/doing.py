@@ -41,8 +41,10 @@ from jepaflow.subgoals.language.clause import Verb
 from jepaflow.subgoals.language.grounding import Labelled, Language, folder_of, labelled
 from jepaflow.subgoals.language.lessons import Part, empty_of, holds_of, middle_of, parts_of
 from jepaflow.subgoals.language.pointing import Pointer, grasps_of, train_pointer
-from jepaflow.subgoals.language.pushing import Pusher, pushes_of, train_pusher
+from jepaflow.subgoals.language.presence import see_starts
+from jepaflow.subgoals.language.pushing import Pusher, pushes_of, teach_rest, told, train_pusher
 from jepaflow.subgoals.language.seeing import Seer
+from jepaflow.subgoals.language.touching import reaches_of, train_touch
 from jepaflow.training.checkpoint import Run
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig, fit
@@ -55,6 +57,8 @@ TAIL = 30
 """control steps after the hand opened that still belong to the deed: it withdraws"""
 MANNERS: tuple[Verb, ...] = ("put", "push", "reach")
 """how a thing comes to a place"""
+SMALL_STEPS, SMALL_LR = 4000, 3e-3
+"""of the fits to what the pointer sees"""
 COLOURS, DESKS = 14, 300
 """in the pointer's codebook; start frames that it is chosen on"""
 HUES = {"red": (0.85, 0.08, 0.08), "blue": (0.1, 0.2, 0.85), "green": (0.1, 0.6, 0.2), "purple": (0.5, 0.15, 0.6)}
@@ -106,7 +110,7 @@ class Doer(nn.Module):
             nn.Linear(width, width), nn.GELU(),
             nn.Linear(width, 3 * CHUNK * joints),
         )  # fmt: skip
-        self.pusher = Pusher(dim, pointer.sizes["views"], joints, CHUNK)
+        self.pusher = Pusher(pointer.sizes["views"], joints, CHUNK)
         self.register_buffer("manner", torch.zeros(pointer.sizes["things"], dtype=torch.int64))
         """number in `MANNERS` of how things come to each place"""
         self.register_buffer("mean", torch.zeros(dim))
@@ -129,8 +133,7 @@ class Doer(nn.Module):
 
     def standard(self, joints: Float[ndarray, "n J"]) -> Float[Tensor, "n J"]:
         """Return joints in the pointer's deviations."""
-        found: Tensor = (torch.from_numpy(joints).float() - self.pointer.mean) / self.pointer.std
-        return found
+        return self.pointer.standard(joints)
 
     @torch.no_grad()
     def act(
@@ -149,15 +152,14 @@ class Doer(nn.Module):
     @torch.no_grad()
     def push(
         self,
-        z: Float[Tensor, "n D"],
         now: Float[Tensor, "n V3"],
         begun: Float[Tensor, "n V4"],
         joints: Float[ndarray, "n J"],
         before: Float[ndarray, "n J"],
     ) -> Float[ndarray, "n c J"]:
         """Return actions in the dataset's units that push what is seen now (`pushing.seen`) to its place (`pushing.begun`)."""
-        here, ago = self.standard(joints), self.standard(before)
-        away = self.pusher((z - self.mean) / self.std, here, ago, now, begun) * self.scale
+        known = told(self.pointer, self.standard(joints), self.standard(before), now, begun)
+        away = self.pusher(known) * self.scale
         return np.asarray((away + torch.from_numpy(joints).float()[:, None]).numpy())
 
 
@@ -283,13 +285,20 @@ def fit_doer(run: Run, language: Language, config: DoerConfig, dataset: tuple[Pa
     doer.middle.fill_(middle_of(corpus.proprio[:, -1]))
     doer.empty.fill_(empty_of(corpus.proprio[:, -1], [part for part in parts if part.verb == "put"]))
     doer.manner.copy_(manner_of(parts, len(doer.manner)))
+    pointer.holds &= doer.manner == MANNERS.index("put")
+    see_starts(pointer, corpus, language.cameras, parts)
     if (lesson := lesson_of(corpus, episodes, float(doer.middle))) is not None:
         train_doer(doer, latents, lesson)
+    pointer_fit = FitConfig(SMALL_STEPS, SMALL_LR, 0.001)
+    if (reaches := reaches_of(pointer.look, pointer.standard, corpus, language.cameras, parts)) is not None:
+        train_touch(pointer.touches, reaches, pointer_fit, config.seed)
     block = run.model.config.block
     if (pushes := pushes_of(pointer, corpus, language.cameras, parts, block)) is not None:
-        z, here, away = _told(doer, latents, pushes.rows, pushes.last)
+        _, here, away = _told(doer, latents, pushes.rows, pushes.last)
         before, fitted = doer.standard(corpus.proprio[pushes.before]), FitConfig(config.steps, config.lr, 0.01)
-        train_pusher(doer.pusher, z, here, before, away, pushes, fitted, seed=config.seed)
+        known = told(pointer, here, before, pushes.now, pushes.begun)
+        teach_rest(pointer, pushes, pointer_fit, config.seed)
+        train_pusher(doer.pusher, known, away, fitted, seed=config.seed)
     save_doer(run.path, doer)
     return doer
 

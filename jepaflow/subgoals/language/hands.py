@@ -4,7 +4,7 @@ One attempt is: look and point, do, go back to where the hand began. A hand that
 back from pushing, or that takes too long goes back at once, straight in the joints; there the arm hides nothing, so the seer judges and the
 pointer points anew. A hand that put something down stays open while it is judged, as in the recordings' last frames: seen with the hand
 half shut, as in their first frames, the seer says that nothing was done. A hand that reaches goes straight to where the pointer
-points, and stays there while it is judged.
+points, looking anew on the way (`touching`), and stays there while it is judged.
 
 Legend: n rows, E environments, D latent, V views, J joints (as many as actions), c steps of a chunk.
 """
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from jepaflow.subgoals.language.doing import CHUNK, MANNERS, Doer
 from jepaflow.subgoals.language.pushing import begun, seen
+from jepaflow.subgoals.language.touching import Looks
 
 AFTER = 2
 """looks after the hand opened that are still the doer's: it lifts"""
@@ -32,8 +33,6 @@ CLOSE = 4.0
 """degrees from where it reaches for at which a hand has arrived"""
 LEFT = 15.0
 """degrees from where it began at which a hand has left"""
-FADES = 0.02
-"""heat by which a look counts less with each one after it: what is reached may have been moved"""
 TOUCHES = 25
 """looks after which a hand that did not reach what it points at looks anew"""
 
@@ -53,10 +52,8 @@ class Hands:
         """of what is put"""
         self.touch = np.zeros((size, joints))
         """joints that reach what is reached, in the dataset's units"""
-        self.spot = torch.zeros(size, 2 * doer.pointer.sizes["views"])
-        """where it showed best, in each view for itself"""
-        self.hot = torch.zeros(size, doer.pointer.sizes["views"])
-        """how hot it was there, less `FADES` for each look since"""
+        self.glimpses = Looks(size, joints)
+        """what they were averaged from"""
         self.begun = torch.zeros(size, 4 * doer.pointer.sizes["views"])
         """where what is pushed and its place were seen"""
         self.before = home.copy()
@@ -106,8 +103,9 @@ class Hands:
         return np.where(self.back[rows][:, None, None], way, actions)
 
     def arrived(self, rows: Int[ndarray, " n"], joints: Float[ndarray, "n J"]) -> Bool[ndarray, " n"]:
-        """Return which hands at an attempt are where they reach for; whoever is on its way back is not."""
-        return np.asarray((np.abs(joints - self.touch[rows]).max(1) < CLOSE) & ~self.back[rows])
+        """Return which hands at an attempt are where they reach for, and sure of it; whoever is on its way back is not."""
+        sure = (self.glimpses.doubt[rows] <= self.doer.pointer.touches.usual).numpy()
+        return np.asarray((np.abs(joints - self.touch[rows]).max(1) < CLOSE) & sure & ~self.back[rows])
 
     def forget(self) -> None:
         """Begin anew whatever is asked for next."""
@@ -132,7 +130,7 @@ class Hands:
             elif name == "push":
                 self.begun[mine] = begun(pointer, frames[some], thing, place)
             else:
-                self.hot[mine] = -torch.inf
+                self.glimpses.begin(mine)
         for each in (self.back, self.looks, self.opened, self.wide, self.shut, self.left):
             each[rows] = 0
 
@@ -153,20 +151,14 @@ class Hands:
         if push.any():
             now = seen(self.doer.pointer, frames[push], pairs[push, 0])
             ago = np.where(self.looks[rows[push], None] > 0, self.before[rows[push]], joints[push])
-            found[push] = self.doer.push(z[push], now, self.begun[rows[push]], joints[push], ago)
+            found[push] = self.doer.push(now, self.begun[rows[push]], joints[push], ago)
         if touch.any():
-            self._spot(rows[touch], frames[touch], pairs[touch, 0])
+            pointer = self.doer.pointer
+            spots, here = pointer.look(frames[touch], pairs[touch, 0]), pointer.standard(joints[touch])
+            goal = self.glimpses.see(pointer.touches, rows[touch], *spots, here)
+            self.touch[rows[touch]] = (goal * pointer.std + pointer.mean).numpy()
             found[touch] = _straight(joints[touch], self.touch[rows[touch]])
         return found
-
-    def _spot(self, rows: Int[ndarray, " n"], frames: UInt8[ndarray, "n V S S 3"], thing: Int[ndarray, " n"]) -> None:
-        """See where things show, and believe of each view the look at which least hid them."""
-        pointer = self.doer.pointer
-        at, heat = pointer.spots(pointer.maps(frames), torch.from_numpy(thing))
-        fresh = heat >= self.hot[rows] - FADES
-        self.hot[rows] = torch.where(fresh, heat, self.hot[rows] - FADES)
-        self.spot[rows] = torch.where(fresh.repeat_interleave(2, 1), at, self.spot[rows])
-        self.touch[rows] = pointer.touch(self.spot[rows])
 
     def _judge(
         self,

@@ -17,10 +17,8 @@ roll alone; seen once). The other joints follow from centre and roll, since the 
 Of several things of one name the hottest that lies in no place is meant (its centre in the first view says where to look in the
 others), so that what was put away is left alone, and the next one is next: `loose`.
 
-A thing is there where its heat peaks as high as it did before the grasps that moved it, or at least half-way between the desks that are
-hot and those that are not: no desk need be known to lack it.
-
-What is reached is touched where it is: one more smooth function says the joints that were commanded then.
+What is reached is touched where it is: one more smooth function says the joints that were commanded then (`touching`). What is pushed
+onto something lies there or does not (`resting`).
 First everything is learned together, then, with the heat maps as they are, the small functions to their end: they cost nothing.
 
 Legend: n frames, V views, S side, C colours, G cells along a side, T things (objects, then places), J joints, P side of a patch.
@@ -39,6 +37,9 @@ from torch.nn import functional as F
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.language.lessons import Part, holds_of, longest, middle_of
+from jepaflow.subgoals.language.resting import Rest
+from jepaflow.subgoals.language.spots import COLD, SHARP, WINDOW, bent, hottest, middle
+from jepaflow.subgoals.language.touching import Smooth, Touch
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig, fit
 from jepaflow.worldmodel.colours import BITS, cells, colour_maps, shares_table
@@ -49,16 +50,10 @@ FEWEST = 10
 """grasps"""
 GRID = 32
 """G at most"""
-COLD = -1e4
-"""heat where nothing is looked for"""
-SHARP = 2.0
-"""what heat is multiplied by before it becomes a distribution"""
 SIZES = (3, 9)
 """cells: small and large things"""
 HUE = 0.9
 """cosine between hues from which on they are the same"""
-WINDOW = (2, 3)
-"""cells around a peak that belong to it: in the first view, and in the others around where the first one says"""
 AWAY = 4
 """cells from a place's centre within which things lie in it"""
 VIVID = 0.2
@@ -75,24 +70,8 @@ LARGE, MORE = 128, 2
 """frames in a step of the small functions, and steps of theirs for each step of all"""
 NEAR = 0.1
 """deviations of a joint from which on an error counts plainly instead of squared"""
-LEAST = 0.08
-"""share of the desks with a thing on which it may be overlooked"""
 SURE = 0.3
 """length of a phase's vector below which nothing is known of it"""
-
-
-class Smooth(nn.Module):
-    """A line and a little more."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.line = nn.Linear(inputs, outputs)
-        self.bend = nn.Sequential(nn.Linear(inputs, 48), nn.Tanh(), nn.Linear(48, outputs))
-
-    def forward(self, x: Float[Tensor, "n i"]) -> Float[Tensor, "n o"]:
-        """Add them."""
-        found: Tensor = self.line(x) + self.bend(x)
-        return found
 
 
 class Pointer(nn.Module):
@@ -111,6 +90,7 @@ class Pointer(nn.Module):
     prior: Tensor
     sense: Tensor
     least: Tensor
+    holds: Tensor
     across: Tensor
     mean: Tensor
     std: Tensor
@@ -131,12 +111,14 @@ class Pointer(nn.Module):
         self.phase = nn.Sequential(
             nn.Linear(views * (4 * PATCH**2 + 2), 128), nn.GELU(), nn.Dropout(0.3), nn.Linear(128, 2)
         )  # fmt: skip
-        self.touches = Smooth(2 * views, joints)
+        self.touches, self.rest = Touch(views, joints), Rest(views)
         self.blob = nn.Parameter(torch.tensor([[8.0, 0.0]] * things))
         self.register_buffer("prior", torch.zeros(things, colours))
         self.register_buffer("codebook", torch.full((colours, 3), 9.0))
         self.register_buffer("sense", torch.ones(()))
         self.register_buffer("least", torch.full((things,), -np.inf))
+        self.register_buffer("holds", torch.arange(things) >= objects)
+        """places that things lie in, not on: what is there does not lie about"""
         self.register_buffer("across", torch.zeros(6, 2 * (views - 1)))
         self.register_buffer("mean", torch.zeros(joints))
         self.register_buffer("std", torch.ones(joints))
@@ -184,7 +166,7 @@ class Pointer(nn.Module):
     def _loose(self, heat: Float[Tensor, "n V T G G"]) -> Float[Tensor, "n V T G G"]:
         objects, grid = self.sizes["objects"], heat.shape[-1]
         # A place that no start frame's sentence named has no threshold: nobody knows whether it is there, so it hides nothing.
-        there = (heat.flatten(3).amax(3).mean(1) >= self.least) & self.least.isfinite()
+        there = (heat.flatten(3).amax(3).mean(1) >= self.least) & self.least.isfinite() & self.holds
         cell, found = torch.arange(grid), heat.clone()
         for place in range(objects, heat.shape[2]):
             middle = heat[:, :, place].flatten(2).argmax(2)
@@ -224,11 +206,11 @@ class Pointer(nn.Module):
         some = loose.flatten(3).amax(3).mean(1)[each, thing] >= self.least[thing]
         heat = torch.where(some[:, None, None, None], loose[each, :, thing], every[each, :, thing])
         peak = heat[:, 0].flatten(1).argmax(1)
-        at = [_middle(heat[:, 0], torch.stack([peak // grid, peak % grid], 1), WINDOW[0])]
-        others = (_bent(at[0]) @ self.across).view(len(maps), views - 1, 2)
+        at = [middle(heat[:, 0], torch.stack([peak // grid, peak % grid], 1), WINDOW[0])]
+        others = (bent(at[0]) @ self.across).view(len(maps), views - 1, 2)
         for view in range(1, views):
             cell = ((others[:, view - 1] + 1) / 2 * (grid - 1)).round().long().clamp(0, grid - 1)
-            at.append(_middle(heat[:, view], cell, WINDOW[1]))
+            at.append(middle(heat[:, view], cell, WINDOW[1]))
         return torch.cat(at, 1)
 
     @torch.no_grad()
@@ -236,10 +218,21 @@ class Pointer(nn.Module):
         self, maps: Float[Tensor, "n V C G G"], thing: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n V2"], Float[Tensor, "n V"]]:
         """Return where each desk's thing is hottest, in each view for itself, and how hot it is there."""
-        heat = self.warm(maps)[torch.arange(len(maps)), :, thing].flatten(0, 1)
-        hottest, cell = heat.flatten(1).max(1)
-        at = _middle(heat, torch.stack([cell // heat.shape[-1], cell % heat.shape[-1]], 1), WINDOW[0])
-        return at.view(len(maps), -1), hottest.view(len(maps), -1)
+        return hottest(self.warm(maps)[torch.arange(len(maps)), :, thing])
+
+    def look(
+        self, frames: UInt8[ndarray, "n V S S 3"], thing: Int[ndarray, " n"]
+    ) -> tuple[Float[Tensor, "n V2"], Float[Tensor, "n V"]]:
+        """Return the `spots` of frames."""
+        return self.spots(self.maps(frames), torch.from_numpy(thing))
+
+    @torch.no_grad()
+    def objects_spots(self, maps: Float[Tensor, "n V C G G"]) -> tuple[Float[Tensor, "n O V2"], Float[Tensor, "n O V"]]:
+        """Return the same of all objects."""
+        heat = self.warm(maps)
+        every = [hottest(heat[:, :, thing]) for thing in range(self.sizes["objects"])]
+        at, hot = (torch.stack(each, 1) for each in zip(*every, strict=True))
+        return at, hot
 
     def centres(self, maps: Float[Tensor, "n V C G G"]) -> Float[Tensor, "n T V2"]:
         """Return where each thing is in each view: row and column, -1 … 1."""
@@ -282,10 +275,10 @@ class Pointer(nn.Module):
         found: Tensor = self.opens(at)
         return found
 
-    @torch.no_grad()
-    def touch(self, at: Float[Tensor, "n V2"]) -> Float[ndarray, "n J"]:
-        """Return joints, in the dataset's units, that bring the hand to what is at these centres (`spots`)."""
-        return np.asarray((self.touches(at) * self.std + self.mean).numpy())
+    def standard(self, joints: Float[ndarray, "n J"]) -> Float[Tensor, "n J"]:
+        """Return joints in their deviations."""
+        found: Tensor = (torch.from_numpy(joints).float() - self.mean) / self.std
+        return found
 
     def closed(self, at: Float[Tensor, "n V2"], roll: Float[Tensor, " n"]) -> Float[Tensor, "n J"]:
         """Return z-scored joints of the hand that closes on what is there, given the wrist's roll in degrees."""
@@ -293,6 +286,10 @@ class Pointer(nn.Module):
         found = self.closes(torch.cat([at, by.cos()[:, None], by.sin()[:, None]], 1))
         rolled = ((roll - self.mean[ROLL]) / self.std[ROLL])[:, None]
         return torch.cat([found[:, :ROLL], rolled, found[:, ROLL + 1 :]], 1)
+
+    def over(self, at: Float[Tensor, "n V2"]) -> Float[Tensor, "n J"]:
+        """Return z-scored joints of a hand that closes on what is there, turned as usual."""
+        return self.closed(at, self.usual(at)[:, 0] * self.std[ROLL] + self.mean[ROLL])
 
     @torch.no_grad()
     def point(
@@ -307,29 +304,13 @@ class Pointer(nn.Module):
         each, one, other = torch.arange(len(frames)), torch.from_numpy(thing), torch.from_numpy(place)
         maps = self.maps(frames)
         centres, at = self.centres(maps), self.one(maps, one)
-        usual = self.usual(at)[:, 0] * self.std[ROLL] + self.mean[ROLL]
-        pan = self.closed(at, usual)[:, PAN] * self.std[PAN] + self.mean[PAN]
+        pan, usual = ((self.over(at) * self.std + self.mean)[:, joint] for joint in (PAN, ROLL))
         phase = self.turned(self.patches(torch.from_numpy(frames), at, one), at, pan)
         apart = 360 / TURNS
         roll = torch.rad2deg(torch.atan2(phase[:, 1], phase[:, 0])) / TURNS
         roll = roll + apart * ((usual - roll) / apart).round()
         roll = torch.where(phase.norm(dim=1) > SURE, roll, usual)
         return torch.cat([self.closed(at, roll), self.opened(centres[each, other])], 1)
-
-
-def _middle(heat: Float[Tensor, "n G G"], cell: Int[Tensor, "n 2"], reach: int) -> Float[Tensor, "n 2"]:
-    """Return the middle of the heat around a cell (row, column), -1 … 1."""
-    grid = torch.arange(heat.shape[-1])
-    near = [(grid - one[:, None]).abs() <= reach for one in cell.unbind(1)]
-    share = (SHARP * heat).masked_fill(~(near[0][:, :, None] & near[1][:, None, :]), COLD).flatten(1).softmax(1)
-    share, line = share.view(heat.shape), torch.linspace(-1, 1, heat.shape[-1])
-    return torch.stack([share.sum(2) @ line, share.sum(1) @ line], 1)
-
-
-def _bent(at: Float[Tensor, "n 2"]) -> Float[Tensor, "n 6"]:
-    """Return what another view's centre is a line of."""
-    y, x = at.unbind(1)
-    return torch.stack([torch.ones_like(y), y, x, y * y, y * x, x * x], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -437,34 +418,7 @@ def train_pointer(
     _train_phase(grasps.take(put), pointer, at[torch.from_numpy(put)], steps, seed)
     pointer.eval()
     clear = at[torch.from_numpy(grasps.start & put)] if (grasps.start & put).any() else at
-    pointer.across.copy_(torch.linalg.lstsq(_bent(clear[:, :2]), clear[:, 2:]).solution)
-    find_least(grasps.take(put), pointer)
-
-
-def find_least(grasps: Grasps, pointer: Pointer) -> None:
-    """Set the heat from which on a thing is there, in place: what nearly all desks reach on which it was named, or less."""
-    first = np.unique(grasps.grasp[grasps.start], return_index=True)[1]
-    first = np.flatnonzero(grasps.start)[first]
-    pointer.least.fill_(-np.inf)
-    if not len(first):
-        return
-    for kind in (range(pointer.sizes["objects"], len(pointer.least)), range(pointer.sizes["objects"])):
-        _part(grasps, pointer, first, kind)
-
-
-def _part(grasps: Grasps, pointer: Pointer, first: Int[ndarray, " k"], things: range) -> None:
-    """Set the heat of some things, places before objects: what lies in a place does not count."""
-    from sklearn.cluster import KMeans
-
-    peaks = torch.cat([pointer.peaks(some) for some in torch.split(grasps.maps[first], 64)])
-    for number in things:
-        named = torch.from_numpy((grasps.thing[first] == number) | (grasps.place[first] == number))
-        if not named.any():
-            pointer.least[number] = -np.inf
-            continue
-        least, every = float(torch.quantile(peaks[named, number], LEAST)), peaks[:, number].unsqueeze(1).numpy()
-        parted = KMeans(2, n_init=1, random_state=0).fit(every).cluster_centers_.mean() if np.ptp(every) > 0 else least
-        pointer.least[number] = min(least, float(parted))
+    pointer.across.copy_(torch.linalg.lstsq(bent(clear[:, :2]), clear[:, 2:]).solution)
 
 
 def _train_phase(grasps: Grasps, pointer: Pointer, at: Float[Tensor, "n V2"], steps: int, seed: int) -> None:

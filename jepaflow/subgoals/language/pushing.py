@@ -3,10 +3,12 @@
 A hand that pushes neither closes nor opens, so nothing in its joints tells where the deed begins and ends, and there is no pointing hand
 to aim at. But a push is steered by sight all the time. So the pusher is a behaviour clone that is told, at every look, where
 the pointer sees the thing and how hot it is there (the arm hides it, or half of it), and where it saw thing and place when the
-attempt began, beside latent, joints, and their change since the look before: the same pose is passed on the way to the thing, behind it
-and back. Words do not enter: what is pushed is whatever the pointer points at.
+attempt began, each also as joints of a hand that would close there, beside the joints now and their change since the look before: the same
+pose is passed on the way to the thing, behind it and back. That change is left out half of the time: a clone that is always told what
+it just did copies that instead of looking (de Haan 2019). The latent is left out altogether: with it fewer pushes end well.
+Words do not enter: what is pushed is whatever the pointer points at.
 
-Legend: n rows, D latent, V views, T things, J joints, c steps of a chunk.
+Legend: n rows, V views, T things, J joints, c steps of a chunk, k numbers that a pusher is told.
 """
 
 from collections.abc import Sequence
@@ -21,65 +23,79 @@ from torch.nn import functional as F
 
 from jepaflow.common.console import progress
 from jepaflow.subgoals.language.lessons import Part
-from jepaflow.subgoals.language.pointing import Pointer
+from jepaflow.subgoals.language.pointing import GRID, Pointer
+from jepaflow.subgoals.language.resting import LEFT, SEEN, train_rest
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig, fit
+from jepaflow.worldmodel.colours import cells
 
 THIN = 2
 """control steps between the frames learned from"""
-HOT = 6.0
+HOT = 10.0
 """heat of a thing that nothing hides, about"""
+UNTOLD = 0.5
+"""share of the frames in training in which the change of the joints is not told"""
 BATCH = 256
 """frames looked at together"""
 
 
 class Pusher(nn.Module):
-    """Latent, joints and two places in the views in; actions out.
+    """What is known of a push in (`told`), actions out.
 
     Args:
-        dim: D.
         views: V.
         joints: J.
         chunk: c.
         hidden: width.
     """
 
-    def __init__(self, dim: int, views: int, joints: int, chunk: int, hidden: int = 384) -> None:
+    def __init__(self, views: int, joints: int, chunk: int, hidden: int = 384) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(dim + 2 * joints + 11 * views, hidden), nn.GELU(), nn.Dropout(0.1),
+            nn.Linear(11 * views + 6 * joints - 4, hidden), nn.GELU(), nn.Dropout(0.1),
             nn.Linear(hidden, hidden), nn.GELU(), nn.Dropout(0.1),
+            nn.Linear(hidden, hidden), nn.GELU(),
             nn.Linear(hidden, chunk * joints), nn.Unflatten(1, (chunk, joints)),
         )  # fmt: skip
 
-    def forward(
-        self,
-        scaled: Float[Tensor, "n D"],
-        here: Float[Tensor, "n J"],
-        before: Float[Tensor, "n J"],
-        now: Float[Tensor, "n V3"],
-        begun: Float[Tensor, "n V4"],
-    ) -> Float[Tensor, "n c J"]:
-        """Return actions relative to the joints now, in their deviations.
-
-        Args:
-            scaled, here: latent and joints now, z-scored.
-            before: joints at the look before.
-            now: where the thing shows, and how hot it is there (`seen`).
-            begun: where thing and place showed when the attempt began (`begun`).
-        """
-        views = now.shape[1] // 3
-        at, (thing, place) = now[:, : 2 * views], begun.chunk(2, 1)
-        ways = (3 * (here - before), 3 * (place - at), 3 * (place - thing))
-        found: Tensor = self.net(torch.cat([scaled, here, now, begun, *ways], 1))
+    def forward(self, told: Float[Tensor, "n k"]) -> Float[Tensor, "n c J"]:
+        """Return actions relative to the joints now, in their deviations."""
+        found: Tensor = self.net(told)
         return found
 
 
 @torch.no_grad()
+def told(
+    pointer: Pointer,
+    here: Float[Tensor, "n J"],
+    before: Float[Tensor, "n J"],
+    now: Float[Tensor, "n V3"],
+    begun: Float[Tensor, "n V4"],
+) -> Float[Tensor, "n k"]:
+    """Return what a pusher is told; the last J numbers are the joints' change.
+
+    Args:
+        pointer: trained.
+        here: joints now, z-scored.
+        before: joints at the look before.
+        now: where the thing shows, and how hot it is there (`seen`).
+        begun: where thing and place showed when the attempt began (`begun`).
+    """
+    views = now.shape[1] // 3
+    at, (thing, place) = now[:, : 2 * views], begun.chunk(2, 1)
+    over, over_thing, over_place = (pointer.over(each) for each in (at, thing, place))
+    ways = (over - here, over_place - here, over_place - over, over_place - over_thing)
+    return torch.cat(
+        [here, now, begun, 3 * (place - at), 3 * (place - thing), *(way[:, :-1] for way in ways), 3 * (here - before)],
+        1,
+    )
+
+
+@torch.no_grad()
 def seen(pointer: Pointer, frames: UInt8[ndarray, "n V S S 3"], thing: Int[ndarray, " n"]) -> Float[Tensor, "n V3"]:
-    """Return where things show in the views, -1 … 1, and how hot they are there, 0 … 1."""
-    at, heat = pointer.spots(pointer.maps(frames), torch.from_numpy(thing))
-    return torch.cat([at, (heat / HOT).clamp(0, 1)], 1)
+    """Return where things show in the views, -1 … 1, and how hot they are there, in `HOT`."""
+    at, heat = pointer.look(frames, thing)
+    return torch.cat([at, heat / HOT], 1)
 
 
 def begun(
@@ -102,6 +118,8 @@ class Pushes:
     """row at which the deed is done, of each"""
     now: Float[Tensor, "n V3"]
     begun: Float[Tensor, "n V4"]
+    cell: float
+    """size of a cell of the pointer's maps, in its coordinates"""
 
 
 def pushes_of(
@@ -134,16 +152,26 @@ def pushes_of(
         for some in np.array_split(np.arange(len(mine)), max(1, len(mine) // BATCH))
     ]
     before = np.maximum(rows - block, first[each])
-    return Pushes(rows, before, last[each], torch.cat(found), torch.cat(starts)[torch.from_numpy(each)])
+    cell = 2 / (cells(corpus.stores[0].image_size, GRID) - 1)
+    return Pushes(rows, before, last[each], torch.cat(found), torch.cat(starts)[torch.from_numpy(each)], cell)
+
+
+def teach_rest(pointer: Pointer, pushes: Pushes, config: FitConfig, seed: int = 0) -> None:
+    """Teach a pointer, in place, what lies where it was pushed."""
+    size = pushes.begun.shape[1] // 2
+    last, episode = np.unique(pushes.last, return_inverse=True)
+    end = np.array([np.flatnonzero(episode == e)[-1] for e in range(len(last))])[episode]
+    start = np.array([np.flatnonzero(episode == e)[0] for e in range(len(last))])[episode]
+    thing, heat = pushes.now[:, :size], pushes.now[:, size:]
+    clear = (heat >= SEEN * heat[start]).all(1)
+    ended = torch.from_numpy(pushes.last - pushes.rows < LEFT)
+    train_rest(pointer.rest, thing, pushes.begun[:, size:], clear, thing[end], ended, pushes.cell, config, seed)
 
 
 def train_pusher(
     pusher: Pusher,
-    z: Float[Tensor, "n D"],
-    here: Float[Tensor, "n J"],
-    before: Float[Tensor, "n J"],
+    told: Float[Tensor, "n k"],
     away: Float[Tensor, "n c J"],
-    pushes: Pushes,
     config: FitConfig,
     batch: int = 512,
     noise: float = 0.02,
@@ -153,22 +181,21 @@ def train_pusher(
 
     Args:
         pusher: untrained.
-        z, here, before: z-scored latents and joints of the rows, and joints of a look earlier.
-        away: actions from each row on, relative to the joints, in their deviations.
-        pushes: the rows, and what was seen there.
+        told: what is known in each frame (`told`).
+        away: actions from each frame on, relative to the joints, in their deviations.
         config: of the fit.
-        batch: rows in a step.
-        noise: on all inputs.
+        batch: frames in a step.
+        noise: on all that is told.
         seed: of the draws.
     """
+    joints = away.shape[2]
 
     def loss(step: int) -> Tensor:
         g = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        some = torch.randint(len(z), (batch,), generator=g)
-        told = (z[some], here[some], before[some], pushes.now[some], pushes.begun[some])
-        scales = (noise, noise, noise, noise / 4, noise / 4)
-        blurred = (x + scale * torch.randn(x.shape, generator=g) for x, scale in zip(told, scales, strict=True))
-        return F.smooth_l1_loss(pusher(*blurred), away[some], beta=0.1)
+        some = torch.randint(len(told), (batch,), generator=g)
+        blurred = told[some] + noise * torch.randn(batch, told.shape[1], generator=g)
+        blurred[torch.rand(batch, generator=g) < UNTOLD, -joints:] = 0
+        return F.smooth_l1_loss(pusher(blurred), away[some], beta=0.1)
 
-    fit(pusher.train(), loss, config, "Train the pusher")
+    fit(pusher, loss, config, "Train the pusher")
     pusher.eval()

@@ -28,8 +28,9 @@ from jepaflow.subgoals.language.grounding import Labelled
 from jepaflow.subgoals.language.hands import JUDGED, LONG, PACE, TOUCHES, Hands
 from jepaflow.subgoals.language.lessons import Part
 from jepaflow.subgoals.language.pointing import Pointer
-from jepaflow.subgoals.language.pushing import Pusher, Pushes, train_pusher
+from jepaflow.subgoals.language.pushing import Pusher, Pushes, teach_rest, told, train_pusher
 from jepaflow.subgoals.language.request import Request
+from jepaflow.subgoals.language.touching import Looks, Reaches, Touch, train_touch
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig
 from jepaflow.training.latents import Latents
@@ -144,12 +145,17 @@ def asked_of(hands: Hands, manner: str, joints: np.ndarray) -> np.ndarray:
 
 def test_a_hand_that_reaches_goes_straight_there_stays_and_points_anew_in_time() -> None:
     hands = Hands(doer(), np.zeros((1, 3), np.float32))
+    for line in (hands.doer.pointer.touches.where.line, hands.doer.pointer.touches.where.bend[2]):
+        torch.nn.init.zeros_(line.weight)
+        torch.nn.init.zeros_(line.bias)
+    hands.doer.pointer.mean.copy_(torch.tensor([30.0, -1.0, 0.0]))  # wherever anything shows, it is touched there
     asked_of(hands, "reach", np.zeros(3))
-    hands.touch[:] = [[30.0, -1.0, 0.0]]
     way = asked_of(hands, "reach", np.zeros(3))
     assert way[:, 0].tolist() == [PACE * step for step in range(1, CHUNK + 1)] and way[:, 1].tolist() == [-1.0] * CHUNK
     one, far = np.zeros(1, int), np.zeros((1, 3), np.float32)
     assert hands.arrived(one, hands.touch).tolist() == [True] and hands.arrived(one, far).tolist() == [False]
+    hands.doer.pointer.touches.usual.fill_(-10.0)  # it is never as sure
+    assert hands.arrived(one, hands.touch).tolist() == [False]
     for _ in range(TOUCHES):
         assert asked_of(hands, "reach", hands.touch[0]).tolist() == [hands.touch[0].tolist()] * CHUNK
     asked_of(hands, "reach", hands.touch[0])
@@ -186,20 +192,76 @@ def test_how_things_come_to_a_place_is_what_recordings_did_there() -> None:
 
 
 def test_a_pusher_steers_by_where_thing_and_place_show() -> None:
-    """Recordings whose first joint follows the way from thing to place, whatever latent and joints say."""
+    """Recordings whose first joint follows the way from thing to place, whatever the joints say."""
     torch.manual_seed(0)
     thing, place = torch.rand(1500, 2) * 2 - 1, torch.rand(1500, 2) * 2 - 1
-    z, here = torch.randn(1500, DIM), torch.randn(1500, JOINTS)
+    here, pointer = torch.randn(1500, JOINTS), Pointer(3, 2, 1, JOINTS, 4)
     away = torch.zeros(1500, CHUNK, JOINTS)
     away[:, :, 0] = (place - thing)[:, :1]
-    pusher, rows = Pusher(DIM, 1, JOINTS, CHUNK, hidden=64), np.arange(1500)
+    pusher = Pusher(1, JOINTS, CHUNK, hidden=64)
     now, begun = torch.cat([thing, torch.ones(1500, 1)], 1), torch.cat([thing, place], 1)
-    pushes = Pushes(rows[:1200], rows[:1200], rows[:1200], now[:1200], begun[:1200])
-    train_pusher(pusher, z[:1200], here[:1200], here[:1200], away[:1200], pushes, FitConfig(400, 3e-3, 0.01), batch=128)
+    known = told(pointer, here, here, now, begun)
+    train_pusher(pusher, known[:1200], away[:1200], FitConfig(400, 3e-3, 0.01), batch=128)
     with torch.no_grad():
-        said = pusher(z[1200:], here[1200:], here[1200:], now[1200:], begun[1200:])
+        said = pusher(known[1200:])
     assert said.shape == (300, CHUNK, JOINTS)
     assert float((said - away[1200:]).abs().mean()) < 0.3 * float(away[1200:].abs().mean())
+
+
+def test_what_lies_on_a_place_is_learned_from_where_things_were_left() -> None:
+    """Things that are pushed along the columns and left within .2 of their places; hidden half of the way."""
+    rng, n, looks = np.random.default_rng(0), 200, 30
+    place = rng.uniform(-0.6, 0.6, (n, 1, 2))
+    left = place + 0.2 * (angle := rng.normal(size=(n, 1, 2))) / np.linalg.norm(angle, axis=2, keepdims=True) * 0.5
+    start = left + rng.choice([-0.8, 0.8], (n, 1, 1)) * [0, 1]
+    share = np.clip(np.arange(looks) / 20, 0, 1)[None, :, None]
+    thing = torch.from_numpy(start + (left - start) * share).float().flatten(0, 1)
+    heat = torch.from_numpy(np.tile(np.where((np.arange(looks) > 5) & (np.arange(looks) < 12), 0.1, 1.0), n)).float()
+    begun = torch.from_numpy(np.concatenate([start[:, 0], place[:, 0]], 1)).float().repeat_interleave(looks, 0)
+    rows = np.arange(n * looks) * 2
+    pushes = Pushes(
+        rows, rows, np.repeat(rows.reshape(n, looks)[:, -1], looks), torch.cat([thing, heat[:, None]], 1), begun, 0.1
+    )
+    pointer = Pointer(3, 2, 1, JOINTS, 4)
+    teach_rest(pointer, pushes, FitConfig(600, 3e-3, 0.001))
+    at = torch.from_numpy(rng.uniform(-0.6, 0.6, (100, 2))).float()
+    with torch.no_grad():
+        on, beside = pointer.rest(at + torch.tensor([0.05, 0.05]), at), pointer.rest(at + torch.tensor([0.0, 0.5]), at)
+    assert float((on > 0).float().mean()) > 0.95 and float((beside < 0).float().mean()) > 0.95
+    before = {name: value.clone() for name, value in pointer.rest.state_dict().items()}
+    still = Pushes(
+        rows, rows, rows[-1:].repeat(len(rows)), pushes.now, pushes.begun, 10.0
+    )  # nothing was ever elsewhere
+    teach_rest(pointer, still, FitConfig(10, 3e-3))
+    assert all(torch.equal(value, before[name]) for name, value in pointer.rest.state_dict().items())
+
+
+def test_surer_looks_count_more_and_old_ones_fade() -> None:
+    """Where the thing shows at 1 the look is worthless; the joints that touch are what it shows."""
+    torch.manual_seed(0)
+    touch, n, g = Touch(1, 2), 3000, torch.Generator().manual_seed(1)
+    goal, hidden = torch.rand(n, 2, generator=g) * 2 - 1, torch.rand(n, generator=g) < 0.5
+    at = torch.where(hidden[:, None], torch.rand(n, 2, generator=g) * 2 - 1, goal)
+    heat = torch.where(hidden, 2.0, 10.0)[:, None]
+    last = torch.arange(n) % 5 == 4
+    train_touch(touch, Reaches(at, heat, torch.zeros(n, 2), goal, last), FitConfig(600, 5e-3, 0.001))
+    here, row = torch.zeros(1, 2), np.zeros(1, int)
+    clear, dim = torch.tensor([[0.5, -0.5]]), torch.tensor([[-0.5, 0.5]])
+    with torch.no_grad():
+        doubts = [float(touch.doubt(one, torch.tensor([[heat]]), here)) for one, heat in ((clear, 10.0), (dim, 2.0))]
+        assert doubts[0] < doubts[1] - 1
+        where = touch(clear)[0]
+    looks = Looks(2, 2)
+    looks.begin(row)
+    assert float(looks.see(touch, row, clear, torch.tensor([[10.0]]), here)[0, 0]) == pytest.approx(float(where[0]))
+    assert float(looks.doubt[0]) == pytest.approx(doubts[0]) and float(looks.doubt[1]) > doubts[0]
+    for _ in range(3):
+        found = looks.see(touch, row, dim, torch.tensor([[2.0]]), here)
+    assert float((found[0] - where).abs().max()) < 0.3  # three dim looks hardly move it
+    for _ in range(40):
+        found = looks.see(touch, row, dim, torch.tensor([[2.0]]), here)
+    with torch.no_grad():
+        assert torch.allclose(found, touch(dim), atol=0.05)  # but what was seen long ago is forgotten
 
 
 def test_a_doer_is_kept_whole(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from jepaflow.common.errors import JepaflowError
 from jepaflow.subgoals.language.lessons import Part, empty_of, holds_of, longest, middle_of
 from jepaflow.subgoals.language.pointing import FEWEST, PAN, ROLL, Grasps, Pointer, grasps_of, train_pointer
+from jepaflow.subgoals.language.presence import find_least
 from jepaflow.training.corpus import Corpus
 from jepaflow.worldmodel.colours import choose_colours
 
@@ -99,6 +100,7 @@ def test_joints_alone_teach_where_a_named_thing_is_and_how_it_is_turned() -> Non
     assert (np.median(error, 0) < 0.25 * np.median(spread, 0))[[0, 1, 3]].all()
     quarter = np.abs((said - wanted)[:, ROLL] - 90 * np.round((said - wanted)[:, ROLL] / 90))
     assert np.median(quarter) < 11.25  # by chance 22.5
+    find_least(pointer, maps, thing, 1 - thing)
     assert pointer.there(new).mean() > 0.85 and pointer.several(new).mean() < 0.1
 
     # What lies in the place does not lie about; of two the one that does is meant, and two are seen to be several.
@@ -115,6 +117,11 @@ def test_joints_alone_teach_where_a_named_thing_is_and_how_it_is_turned() -> Non
     at = pointer.one(pointer.maps(both), torch.tensor([0]))[0]
     assert at.tolist() == pytest.approx([12 / 32 - 1, 14 / 32 - 1], abs=0.08)
 
+    pointer.holds[1] = False  # what lies on a flat place lies about all the same
+    assert pointer.there(put).tolist() == [[True, True]]
+    find_least(pointer, maps[:0], thing[:0], thing[:0])
+    assert not pointer.least.isfinite().any()
+
 
 def test_reaching_teaches_where_a_thing_is_touched() -> None:
     frames, at, _ = desks(150)
@@ -130,7 +137,10 @@ def test_reaching_teaches_where_a_thing_is_touched() -> None:
     train_pointer(grasps, pointer, steps=60, batch=24)
     new, truth, _ = desks(40, seed=7)
     wanted = truth[:, 0] @ line
-    error = np.abs(pointer.touch(new, np.zeros(40, np.int64)) - wanted)
+    at_now, _ = pointer.look(new, np.zeros(40, np.int64))
+    with torch.no_grad():
+        said = (pointer.touches(at_now) * pointer.std + pointer.mean).numpy()
+    error = np.abs(said - wanted)
     assert (np.median(error, 0) < 0.25 * np.median(np.abs(joints.numpy().mean(0) - wanted), 0)).all()
     assert not pointer.least.isfinite().any()  # nothing was held: whether it is there, others must say
 
