@@ -232,7 +232,7 @@ def test_what_lies_on_a_place_is_learned_from_where_things_were_left() -> None:
     still = Pushes(
         rows, rows, rows[-1:].repeat(len(rows)), pushes.now, pushes.begun, 10.0
     )  # nothing was ever elsewhere
-    teach_rest(pointer, still, FitConfig(10, 3e-3))
+    teach_rest(pointer, still, FitConfig(10, 3e-3, 0.0))
     assert all(torch.equal(value, before[name]) for name, value in pointer.rest.state_dict().items())
 
 
@@ -315,7 +315,7 @@ def test_a_touch_is_believed_where_the_hand_arrived_and_for_good() -> None:
     clauses = (Clause("reach", RED), Clause("put", BLUE, RIGHT))
     eyes.of = lambda some, desk: np.array([float(clause.verb == "reach") for clause in some])  # type: ignore[method-assign]
     system.command(START, eyes, [Request(clauses, ((0, 1),))])
-    system.part[0], system.arrived[0] = (0, 1), False
+    system.part[0], system.turn[0] = (0, 1), 0
     look(system, eyes, 10, lambda block: True)
     assert not system.was_done[0] and system.chances(0).tolist() == [0.0, 0.0]
     system.arrived[0] = True
