@@ -50,7 +50,8 @@ class Beliefs:
         self._seen: deque[ndarray] = deque(maxlen=LOOKS)
         self._loose: deque[ndarray] = deque(maxlen=LOOKS)
         self._resting: deque[Tensor] = deque(maxlen=LOOKS)
-        manner = np.zeros(0) if doer is None else doer.manner.numpy()[len(seer.objects) :]
+        knows = doer is not None and bool(doer.pointer.rest.taught)
+        manner = doer.manner.numpy()[len(seer.objects) :] if doer is not None and knows else np.zeros(0)
         self._flat = np.flatnonzero(manner == MANNERS.index("push"))
         if pointer is not None and len(self._flat):
             maps = pointer.maps(frames)

@@ -34,8 +34,11 @@ class Rest(nn.Module):
         hidden: width.
     """
 
+    taught: Tensor
+
     def __init__(self, views: int, hidden: int = 64) -> None:
         super().__init__()
+        self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
         self.net = nn.Sequential(
             nn.Linear(4 * views, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 1)
         )
@@ -62,7 +65,7 @@ def train_rest(
     config: FitConfig,
     seed: int = 0,
 ) -> None:
-    """Learn in place from looks at recordings that did what they say.
+    """Learn in place from looks at recordings that did what they say; nothing where no look shows a thing elsewhere.
 
     Args:
         rest: untrained.
@@ -88,3 +91,4 @@ def train_rest(
 
     fit(rest, loss, config, "Learn what lies where it shall")
     rest.eval()
+    rest.taught.fill_(True)

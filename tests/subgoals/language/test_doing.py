@@ -227,6 +227,7 @@ def test_what_lies_on_a_place_is_learned_from_where_things_were_left() -> None:
     at = torch.from_numpy(rng.uniform(-0.6, 0.6, (100, 2))).float()
     with torch.no_grad():
         on, beside = pointer.rest(at + torch.tensor([0.05, 0.05]), at), pointer.rest(at + torch.tensor([0.0, 0.5]), at)
+    assert pointer.rest.taught and not Pointer(3, 2, 1, JOINTS, 4).rest.taught
     assert float((on > 0).float().mean()) > 0.95 and float((beside < 0).float().mean()) > 0.95
     before = {name: value.clone() for name, value in pointer.rest.state_dict().items()}
     still = Pushes(
