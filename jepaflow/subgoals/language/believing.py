@@ -44,7 +44,7 @@ class Beliefs:
         self.pointer, self.seer, self.start = pointer, seer, seer.maps(frames)
         self._there = seer.presence(self.start) >= seer.absent.double().numpy()
         self._several = None if pointer is None else pointer.several(frames)
-        if pointer is not None:  # of what no hand closed on or opened over it knows nothing
+        if pointer is not None:  # of what has no hue it knows nothing
             self._there = np.where(pointer.least.isfinite().numpy(), pointer.there(frames), self._there)
         self.desks = Desks.of(seer, self.start)
         self._seen: deque[ndarray] = deque(maxlen=LOOKS)
@@ -110,8 +110,14 @@ class Beliefs:
         found = np.array([float(self.seer.clause(now, clause)[0]) for clause in clauses])
         if self._several is not None and self._loose:
             loose = (np.mean([look[desk] for look in self._loose], axis=0) > 0.5) & self._several[desk]
-            found[[bool(loose[self.seer.rows(clause.object)].any()) for clause in clauses]] = 0.0
+            found[[bool(loose[self.seer.rows(each.object)].any()) and not self._on_flat(each) for each in clauses]] = (
+                0.0
+            )
         return found
+
+    def _on_flat(self, clause: Clause) -> bool:
+        """Whether a clause brings a thing onto a flat place, where it lies about all the same."""
+        return clause.where is not None and bool(np.isin(self.seer.columns(clause.where), self._flat).any())
 
     def there(self, desk: int) -> tuple[Thing, ...]:
         """Return what is on a desk, as it was seen at the beginning; a pointer leaves out objects that lie in a place already."""

@@ -40,9 +40,9 @@ from jepaflow.common.files import atomic_path
 from jepaflow.subgoals.language.clause import Verb
 from jepaflow.subgoals.language.grounding import Labelled, Language, folder_of, labelled
 from jepaflow.subgoals.language.lessons import Part, empty_of, holds_of, middle_of, parts_of
-from jepaflow.subgoals.language.pointing import Pointer, grasps_of, train_pointer
+from jepaflow.subgoals.language.pointing import FEWEST, Pointer, grasps_of, train_pointer
 from jepaflow.subgoals.language.presence import see_starts
-from jepaflow.subgoals.language.pushing import Pusher, pushes_of, teach_rest, told, train_pusher
+from jepaflow.subgoals.language.pushing import Pusher, known_of, pushes_of, teach_rest, train_pusher
 from jepaflow.subgoals.language.seeing import Seer
 from jepaflow.subgoals.language.touching import reaches_of, train_touch
 from jepaflow.training.checkpoint import Run
@@ -158,7 +158,7 @@ class Doer(nn.Module):
         before: Float[ndarray, "n J"],
     ) -> Float[ndarray, "n c J"]:
         """Return actions in the dataset's units that push what is seen now (`pushing.seen`) to its place (`pushing.begun`)."""
-        known = told(self.pointer, self.standard(joints), self.standard(before), now, begun)
+        known = known_of(self.pointer, self.standard(joints), self.standard(before), now, begun)
         away = self.pusher(known) * self.scale
         return np.asarray((away + torch.from_numpy(joints).float()[:, None]).numpy())
 
@@ -275,10 +275,11 @@ def fit_doer(run: Run, language: Language, config: DoerConfig, dataset: tuple[Pa
     parts = parts_of(corpus, language, episodes)
     pointer = make_pointer(language.seer, corpus, language.cameras, parts)
     assert corpus.proprio is not None
-    if any(part.verb != "push" for part in parts):
+    pushed = sum(part.verb == "push" for part in parts)
+    if not pushed or len(parts) - pushed >= FEWEST:
         grasps = grasps_of(pointer, corpus, language.cameras, parts)
         train_pointer(grasps, pointer, config.pointer_steps, seed=config.seed)
-    else:  # no hand says where anything lies: the hues that things are called by must do
+    else:  # hardly any hand says where anything lies: the hues that things are called by must do
         pointer.scale(torch.from_numpy(corpus.proprio))
     doer = Doer(latents.z.shape[1], pointer, config).eval()
     scale_doer(doer, latents)
@@ -296,7 +297,7 @@ def fit_doer(run: Run, language: Language, config: DoerConfig, dataset: tuple[Pa
     if (pushes := pushes_of(pointer, corpus, language.cameras, parts, block)) is not None:
         _, here, away = _told(doer, latents, pushes.rows, pushes.last)
         before, fitted = doer.standard(corpus.proprio[pushes.before]), FitConfig(config.steps, config.lr, 0.01)
-        known = told(pointer, here, before, pushes.now, pushes.begun)
+        known = known_of(pointer, here, before, pushes.now, pushes.begun)
         teach_rest(pointer, pushes, pointer_fit, config.seed)
         train_pusher(doer.pusher, known, away, fitted, seed=config.seed)
     save_doer(run.path, doer)

@@ -152,6 +152,7 @@ class Hands:
             now = seen(self.doer.pointer, frames[push], pairs[push, 0])
             ago = np.where(self.looks[rows[push], None] > 0, self.before[rows[push]], joints[push])
             found[push] = self.doer.push(now, self.begun[rows[push]], joints[push], ago)
+        touch &= ~self.back[rows]
         if touch.any():
             pointer = self.doer.pointer
             spots, here = pointer.look(frames[touch], pairs[touch, 0]), pointer.standard(joints[touch])

@@ -3,10 +3,10 @@
 A hand that pushes neither closes nor opens, so nothing in its joints tells where the deed begins and ends, and there is no pointing hand
 to aim at. But a push is steered by sight all the time. So the pusher is a behaviour clone that is told, at every look, where
 the pointer sees the thing and how hot it is there (the arm hides it, or half of it), and where it saw thing and place when the
-attempt began, each also as joints of a hand that would close there, beside the joints now and their change since the look before: the same
-pose is passed on the way to the thing, behind it and back. That change is left out half of the time: a clone that is always told what
-it just did copies that instead of looking (de Haan 2019). The latent is left out altogether: with it fewer pushes end well.
-Words do not enter: what is pushed is whatever the pointer points at.
+attempt began, each also as joints of a hand that would close there (where any hand ever closed), beside the joints now and their change
+since the look before: the same pose is passed on the way to the thing, behind it and back. That change is left out half of the time: a
+clone that is always told what it just did copies that instead of looking (de Haan 2019). The latent is left out altogether: with it
+fewer pushes end well. Words do not enter: what is pushed is whatever the pointer points at.
 
 Legend: n rows, V views, T things, J joints, c steps of a chunk, k numbers that a pusher is told.
 """
@@ -25,14 +25,13 @@ from jepaflow.common.console import progress
 from jepaflow.subgoals.language.lessons import Part
 from jepaflow.subgoals.language.pointing import GRID, Pointer
 from jepaflow.subgoals.language.resting import LEFT, SEEN, train_rest
+from jepaflow.subgoals.language.spots import HOT
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig, fit
 from jepaflow.worldmodel.colours import cells
 
 THIN = 2
 """control steps between the frames learned from"""
-HOT = 10.0
-"""heat of a thing that nothing hides, about"""
 UNTOLD = 0.5
 """share of the frames in training in which the change of the joints is not told"""
 BATCH = 256
@@ -40,7 +39,7 @@ BATCH = 256
 
 
 class Pusher(nn.Module):
-    """What is known of a push in (`told`), actions out.
+    """What is known of a push in (`known_of`), actions out.
 
     Args:
         views: V.
@@ -58,14 +57,14 @@ class Pusher(nn.Module):
             nn.Linear(hidden, chunk * joints), nn.Unflatten(1, (chunk, joints)),
         )  # fmt: skip
 
-    def forward(self, told: Float[Tensor, "n k"]) -> Float[Tensor, "n c J"]:
+    def forward(self, known: Float[Tensor, "n k"]) -> Float[Tensor, "n c J"]:
         """Return actions relative to the joints now, in their deviations."""
-        found: Tensor = self.net(told)
+        found: Tensor = self.net(known)
         return found
 
 
 @torch.no_grad()
-def told(
+def known_of(
     pointer: Pointer,
     here: Float[Tensor, "n J"],
     before: Float[Tensor, "n J"],
@@ -164,13 +163,14 @@ def teach_rest(pointer: Pointer, pushes: Pushes, config: FitConfig, seed: int = 
     start = np.array([np.flatnonzero(episode == e)[0] for e in range(len(last))])[episode]
     thing, heat = pushes.now[:, :size], pushes.now[:, size:]
     clear = (heat >= SEEN * heat[start]).all(1)
-    ended = torch.from_numpy(pushes.last - pushes.rows < LEFT)
+    clear &= clear[end]  # or nobody knows where it was left
+    ended = clear & torch.from_numpy(pushes.last - pushes.rows < LEFT)
     train_rest(pointer.rest, thing, pushes.begun[:, size:], clear, thing[end], ended, pushes.cell, config, seed)
 
 
 def train_pusher(
     pusher: Pusher,
-    told: Float[Tensor, "n k"],
+    known: Float[Tensor, "n k"],
     away: Float[Tensor, "n c J"],
     config: FitConfig,
     batch: int = 512,
@@ -181,7 +181,7 @@ def train_pusher(
 
     Args:
         pusher: untrained.
-        told: what is known in each frame (`told`).
+        known: what is known in each frame (`known_of`).
         away: actions from each frame on, relative to the joints, in their deviations.
         config: of the fit.
         batch: frames in a step.
@@ -192,8 +192,8 @@ def train_pusher(
 
     def loss(step: int) -> Tensor:
         g = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        some = torch.randint(len(told), (batch,), generator=g)
-        blurred = told[some] + noise * torch.randn(batch, told.shape[1], generator=g)
+        some = torch.randint(len(known), (batch,), generator=g)
+        blurred = known[some] + noise * torch.randn(batch, known.shape[1], generator=g)
         blurred[torch.rand(batch, generator=g) < UNTOLD, -joints:] = 0
         return F.smooth_l1_loss(pusher(blurred), away[some], beta=0.1)
 

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+HOT = 10.0
+"""heat of a thing that nothing hides, about"""
 COLD = -1e4
 """heat where nothing is looked for"""
 SHARP = 2.0

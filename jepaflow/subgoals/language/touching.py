@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from jepaflow.common.console import progress
 from jepaflow.subgoals.language.lessons import Part
+from jepaflow.subgoals.language.spots import HOT
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig, fit
 
@@ -28,8 +29,6 @@ EVERY = 5
 """control steps between the looks learned from"""
 BATCH = 256
 """looks in a step, and frames looked at together"""
-SCALE = 10.0
-"""heat of a thing that nothing hides, about"""
 LEAST, MOST = -6.0, 4.0
 """log scale of the errors, in the joints' deviations"""
 SHARPER = 2.0
@@ -87,7 +86,7 @@ class Touch(nn.Module):
             at, heat: where the thing shows, and how hot it is there (`Pointer.spots`).
             here: z-scored joints now.
         """
-        found: Tensor = self.unsure(torch.cat([at, heat / SCALE, here], 1))[:, 0]
+        found: Tensor = self.unsure(torch.cat([at, heat / HOT, here], 1))[:, 0]
         return found.clamp(LEAST, MOST)
 
 
@@ -141,7 +140,7 @@ def reaches_of(
 
 
 def train_touch(touch: Touch, reaches: Reaches, config: FitConfig, seed: int = 0) -> None:
-    """Learn in place where the hand goes and how far off that is: the likelihood of Laplace distributions; the gripper does not count."""
+    """Learn in place where the hand goes and how far off that is: the likelihood of Laplace distributions."""
 
     def loss(step: int) -> Tensor:
         g = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -149,7 +148,7 @@ def train_touch(touch: Touch, reaches: Reaches, config: FitConfig, seed: int = 0
         at, here = reaches.at[some], reaches.here[some]
         here = here + BLUR * torch.randn(here.shape, generator=g)
         scale = touch.doubt(at, reaches.heat[some], here)
-        away = (touch(at) - reaches.goal[some])[:, :-1].abs()
+        away = (touch(at) - reaches.goal[some]).abs()
         likely: Tensor = (away.mean(1) * (-scale).exp() + scale).mean()
         return likely
 

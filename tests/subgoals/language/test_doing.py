@@ -28,7 +28,7 @@ from jepaflow.subgoals.language.grounding import Labelled
 from jepaflow.subgoals.language.hands import JUDGED, LONG, PACE, TOUCHES, Hands
 from jepaflow.subgoals.language.lessons import Part
 from jepaflow.subgoals.language.pointing import Pointer
-from jepaflow.subgoals.language.pushing import Pusher, Pushes, teach_rest, told, train_pusher
+from jepaflow.subgoals.language.pushing import Pusher, Pushes, known_of, teach_rest, train_pusher
 from jepaflow.subgoals.language.request import Request
 from jepaflow.subgoals.language.touching import Looks, Reaches, Touch, train_touch
 from jepaflow.training.corpus import Corpus
@@ -200,7 +200,7 @@ def test_a_pusher_steers_by_where_thing_and_place_show() -> None:
     away[:, :, 0] = (place - thing)[:, :1]
     pusher = Pusher(1, JOINTS, CHUNK, hidden=64)
     now, begun = torch.cat([thing, torch.ones(1500, 1)], 1), torch.cat([thing, place], 1)
-    known = told(pointer, here, here, now, begun)
+    known = known_of(pointer, here, here, now, begun)
     train_pusher(pusher, known[:1200], away[:1200], FitConfig(400, 3e-3, 0.01), batch=128)
     with torch.no_grad():
         said = pusher(known[1200:])

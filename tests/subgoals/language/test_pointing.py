@@ -5,10 +5,16 @@ import pytest
 import torch
 
 from jepaflow.common.errors import JepaflowError
+from jepaflow.subgoals.language.believing import LOOKS, Beliefs
+from jepaflow.subgoals.language.clause import Clause, Thing
+from jepaflow.subgoals.language.doing import MANNERS, Doer, DoerConfig
 from jepaflow.subgoals.language.lessons import Part, empty_of, holds_of, longest, middle_of
 from jepaflow.subgoals.language.pointing import FEWEST, PAN, ROLL, Grasps, Pointer, grasps_of, train_pointer
 from jepaflow.subgoals.language.presence import find_least
+from jepaflow.subgoals.language.resting import train_rest
+from jepaflow.subgoals.language.seeing import Seer
 from jepaflow.training.corpus import Corpus
+from jepaflow.training.fitting import FitConfig
 from jepaflow.worldmodel.colours import choose_colours
 
 RED, BLUE, TABLE = (200, 20, 20), (20, 40, 200), (190, 170, 140)
@@ -143,6 +149,61 @@ def test_reaching_teaches_where_a_thing_is_touched() -> None:
     error = np.abs(said - wanted)
     assert (np.median(error, 0) < 0.25 * np.median(np.abs(joints.numpy().mean(0) - wanted), 0)).all()
     assert not pointer.least.isfinite().any()  # nothing was held: whether it is there, others must say
+
+
+def test_the_pointer_judges_what_lies_on_a_flat_place() -> None:
+    """A blue square as the place, a red one as the thing: beside it, on it, on it and hidden; the seer is not asked."""
+    torch.manual_seed(0)
+    red, place = Thing("red", "cube"), Thing("blue", "disc")
+    seer = Seer([red], [place], 1, colours=3, grid=4, hidden=4).eval()
+    pointer = Pointer(2, 1, 1, 4, 4, hidden=8)
+    frame = np.full((1, 1, 64, 64, 3), TABLE, np.uint8)
+    frame[0, 0, 36:52, 36:52] = BLUE
+    beside, on, hidden = frame.copy(), frame.copy(), frame.copy()
+    beside[0, 0, 8:16, 8:16] = RED
+    on[0, 0, 40:48, 40:48] = RED
+    pointer.begin(
+        choose_colours(torch.from_numpy(np.concatenate([beside, on])), 4), [(0.85, 0.08, 0.08), (0.1, 0.2, 0.85)]
+    )
+    pointer.holds[:] = False
+    doer = Doer(8, pointer, DoerConfig(hidden=8))
+    doer.manner[1] = MANNERS.index("push")
+    clause = Clause("push", red, place)
+    by_seer = Beliefs(seer, beside, doer).of([clause], 0)
+    at = torch.rand(400, 2) * 1.2 - 0.6
+    thing = torch.cat([at, at + torch.tensor([[0.0, 0.7]]), at - torch.tensor([[0.7, 0.7]])])
+    ended = torch.arange(1200) < 400
+    train_rest(
+        pointer.rest,
+        thing,
+        at.repeat(3, 1),
+        torch.ones(1200, dtype=torch.bool),
+        at.repeat(3, 1),
+        ended,
+        0.1,
+        FitConfig(300, 3e-3, 0.0),
+    )
+    beliefs = Beliefs(seer, beside, doer)
+    assert beliefs.of([clause], 0)[0] < 0.1 and by_seer[0] != beliefs.of([clause], 0)[0]
+    for _ in range(LOOKS):
+        beliefs.see(on)
+    assert beliefs.of([clause], 0)[0] > 0.9
+    beliefs.forget()
+    for _ in range(LOOKS):
+        beliefs.see(hidden)  # nothing new is seen
+    assert beliefs.of([clause], 0)[0] > 0.9
+    for _ in range(LOOKS):
+        beliefs.see(beside)
+    assert beliefs.of([clause], 0)[0] < 0.1
+
+
+def test_of_a_thing_without_a_hue_nobody_knows_whether_it_is_there() -> None:
+    frames, _, _ = desks(20)
+    pointer = Pointer(2, 1, 1, 4, 4, hidden=8)
+    pointer.begin(choose_colours(torch.from_numpy(frames), 4), [None, (0.1, 0.2, 0.85)])
+    thing = np.zeros(20, np.int64)
+    find_least(pointer, pointer.maps(frames), thing, thing + 1)
+    assert pointer.least.isfinite().tolist() == [False, True]
 
 
 def corpus(proprio: np.ndarray | None, rows: int) -> Corpus:
