@@ -244,7 +244,10 @@ def train_seer(
     places = sorted({clause.where for clause in said if clause.where is not None})
     seer = Seer(objects, places, len(cameras))
     frames = [_frames(stores, cameras, episodes, row, rng) for row in range(len(episodes.store))]
-    fit_codebook(seer, np.concatenate([each[::3] for each in frames]), config.seed)
+    shown = rng.choice(
+        len(frames), len(frames), p=rarity(episodes.clauses)
+    )  # or what is recorded most takes all colours
+    fit_codebook(seer, np.concatenate([frames[row][::3] for row in shown]), config.seed)
     maps = torch.stack([seer.maps(each) for each in frames])
     true = torch.stack([truth_of(seer, clauses) for clauses in episodes.clauses])
     aside = rng.permutation(len(maps)) < max(1, round(config.aside * len(maps)))

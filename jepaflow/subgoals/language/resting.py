@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from jepaflow.training.fitting import FitConfig, fit
 
-APART = 3.0
+APART = 2.5
 """cells from where it was left from which on a thing lies elsewhere"""
 SEEN = 0.65
 """share of its heat at the start below which something hides a thing"""
