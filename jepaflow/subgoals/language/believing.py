@@ -110,9 +110,8 @@ class Beliefs:
         found = np.array([float(self.seer.clause(now, clause)[0]) for clause in clauses])
         if self._several is not None and self._loose:
             loose = (np.mean([look[desk] for look in self._loose], axis=0) > 0.5) & self._several[desk]
-            found[[bool(loose[self.seer.rows(each.object)].any()) and not self._on_flat(each) for each in clauses]] = (
-                0.0
-            )
+            still = [bool(loose[self.seer.rows(each.object)].any()) and not self._on_flat(each) for each in clauses]
+            found[still] = 0.0
         return found
 
     def _on_flat(self, clause: Clause) -> bool:

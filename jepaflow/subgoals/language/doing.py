@@ -327,7 +327,8 @@ def load_doer(run: Path) -> Doer | None:
             doer = Doer(kept["dim"], Pointer(**kept["pointer"]), DoerConfig(**kept["config"]))
             doer.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
         raise JepaflowError(
-            f"{path} is damaged, or no doer ({error}). Fit it anew: jepaflow language fit {run}"
+            f"{path} is damaged, or no doer of this version ({why}). Fit it anew: jepaflow language fit {run}"
         ) from error
     return doer.eval()

@@ -244,9 +244,8 @@ def train_seer(
     places = sorted({clause.where for clause in said if clause.where is not None})
     seer = Seer(objects, places, len(cameras))
     frames = [_frames(stores, cameras, episodes, row, rng) for row in range(len(episodes.store))]
-    shown = rng.choice(
-        len(frames), len(frames), p=rarity(episodes.clauses)
-    )  # or what is recorded most takes all colours
+    # All clauses alike, or what is recorded most takes all colours.
+    shown = rng.choice(len(frames), len(frames), p=rarity(episodes.clauses))
     fit_codebook(seer, np.concatenate([frames[row][::3] for row in shown]), config.seed)
     maps = torch.stack([seer.maps(each) for each in frames])
     true = torch.stack([truth_of(seer, clauses) for clauses in episodes.clauses])
