@@ -37,6 +37,8 @@ class Args:
     """Units of features where the dataset does not tell, e.g. action rad/s observation.state rad."""
     overwrite: bool = False
     """Replace an existing store once the new one is whole, or begin an interrupted one anew."""
+    workers: int = 1
+    """Processes that decode, up to the number of cores; each holds one episode of one camera in memory."""
     json: Path | None = None
     """Write the figures to this file."""
 
@@ -50,7 +52,7 @@ def run(args: Args) -> int:
             f"are promised but absent: {compact(dataset.absent)}"
         )
     config = ConvertConfig(
-        args.image_size, args.fit, args.on_damage, args.verify, args.cameras, args.units, args.overwrite
+        args.image_size, args.fit, args.on_damage, args.verify, args.cameras, args.units, args.overwrite, args.workers
     )
     report = convert(dataset, args.out, config)
     for entry in report.dropped:

@@ -119,6 +119,10 @@ class Views(Published):
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(
         default_factory=lambda: TrainConfig(cameras=("pixels", "phone"))
     )
+    success: str | None = None
+    """a protocol (so101/reach_25, ...) whose goals every model plans towards, in closed loop"""
+    trials: int = 60
+    """of that protocol"""
 
 
 @dataclass(frozen=True)
@@ -288,8 +292,7 @@ def _design(args: Published, campaign: Campaign) -> Design:
     from jepaflow.studies import designs
 
     if isinstance(args, Density):
-        success = None if args.success is None else (args.success, args.trials)
-        return designs.density(args.train, args.seeds, args.sizes, args.budget, campaign.runs, success)
+        return designs.density(args.train, args.seeds, args.sizes, args.budget, campaign.runs, _closed_loop(args))
     if isinstance(args, Blindness):
         return designs.blindness(args.train, args.seeds, args.causes, campaign.runs)
     if isinstance(args, TransferArms):
@@ -298,4 +301,10 @@ def _design(args: Published, campaign: Campaign) -> Design:
         return designs.films(args.train, args.seeds, args.films, args.shares, campaign.runs)
     if isinstance(args, TransferLooks):
         return designs.looks(args.train, args.seeds, args.looks)
-    return designs.views(args.train, args.seeds)
+    assert isinstance(args, Views)
+    return designs.views(args.train, args.seeds, _closed_loop(args))
+
+
+def _closed_loop(args: Density | Views) -> tuple[str, int] | None:
+    """Protocol and trials; None when none is asked for."""
+    return None if args.success is None else (args.success, args.trials)

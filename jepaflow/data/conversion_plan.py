@@ -31,6 +31,7 @@ class ConvertConfig:
         cameras: short names of the cameras to keep, primary first; empty means all.
         units: units by feature key, where the dataset does not tell them.
         overwrite: replace an existing store once the new one is whole, or begin an interrupted one anew.
+        workers: processes that decode; each holds an episode of one camera.
     """
 
     image_size: int = 224
@@ -40,11 +41,14 @@ class ConvertConfig:
     cameras: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
     overwrite: bool = False
+    workers: int = 1
 
     def __post_init__(self) -> None:
         ImageRule(self.image_size, self.fit)
         if self.on_damage not in ON_DAMAGE:
             raise JepaflowError(f"on-damage is {self.on_damage!r}. Choose one of: {', '.join(ON_DAMAGE)}.")
+        if self.workers < 1:
+            raise JepaflowError(f"{self.workers} workers do nothing. Give at least 1.")
         if self.verify < 0:
             raise JepaflowError(f"verify is {self.verify}. Give the number of frames to compare, 0 for none.")
 

@@ -1,6 +1,7 @@
 """Convert a dataset into a store: every camera resized by one rule, every video decoded once, memory bounded.
 
-One episode is handled at a time and one frame is held at a time, so memory does not grow with the dataset. What is
+One episode is handled at a time and one frame is held at a time (with workers, an episode for each of them), so memory does
+not grow with the dataset. What is
 wrong with an episode is found before or while it is decoded and then handled as ``on_damage`` says; nothing is mended
 in silence: the report lists every dropped episode and every repeated frame.
 """
@@ -19,6 +20,7 @@ import numpy as np
 from jepaflow.common.console import progress
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import read_json, write_json
+from jepaflow.data.ahead import Decode, WorkerLost, decoder
 from jepaflow.data.conversion_plan import ConversionPlan, ConvertConfig, check_space, choose_cameras
 from jepaflow.data.episode_rows import Damage, episode_rows
 from jepaflow.data.partial import Entry, PartialStore, refuse_existing
@@ -72,6 +74,11 @@ def convert(dataset: Dataset, out: Path, config: ConvertConfig) -> Report:
     try:
         store = PartialStore(out, plan.header(), plan.columns(), config.overwrite)
         return _write(plan, store, out, begin)
+    except WorkerLost as error:
+        raise JepaflowError(
+            "A worker process died (killed, or out of memory). Finished episodes are kept: run the command again, "
+            "perhaps with fewer --workers."
+        ) from error
     except OSError as error:
         raise JepaflowError(
             f"Writing {out} failed ({error.strerror or error}). Free some space or choose another place, and run the "
@@ -99,15 +106,20 @@ def _write(plan: ConversionPlan, store: PartialStore, out: Path, begin: float) -
 
 
 def _convert_all(plan: ConversionPlan, store: PartialStore) -> None:
-    with progress("Converting frames", plan.rows * len(plan.cameras)) as advance:
+    left = [e for e in plan.episodes[len(store.entries) :] if e.index not in plan.unreadable]
+    wanted, config = ((episode, camera) for episode in left for camera in plan.cameras), plan.config
+    with (
+        progress("Converting frames", plan.rows * len(plan.cameras)) as advance,
+        decoder(plan.dataset, config.rule, wanted, min(config.workers, len(left) * len(plan.cameras))) as decode,
+    ):
         for number, episode in enumerate(plan.episodes):
             if number >= len(store.entries):
-                _convert_one(plan, store, episode)
+                _convert_one(plan, store, episode, decode)
             advance(episode.length * len(plan.cameras), note=f"episode {number + 1} of {len(plan.episodes)}")
     store.wait()
 
 
-def _convert_one(plan: ConversionPlan, store: PartialStore, episode: Episode) -> None:
+def _convert_one(plan: ConversionPlan, store: PartialStore, episode: Episode, decode: Decode) -> None:
     policy = plan.config.on_damage
     entry = Entry(episode.index, episode.length, on_damage=policy)
     try:
@@ -118,7 +130,7 @@ def _convert_one(plan: ConversionPlan, store: PartialStore, episode: Episode) ->
         for column, column_values in rows.values.items():
             store.write_rows(column, column_values)
         for camera in plan.cameras:
-            _write_frames(plan, store, episode, camera, entry)
+            _write_frames(plan, store, episode, camera, entry, decode)
     except (Damage, JepaflowError) as problem:
         if str(problem):
             entry.damage.append(str(problem))
@@ -137,11 +149,13 @@ def _frame_damage(plan: ConversionPlan, episode: Episode) -> list[str]:
     return [f"{sentence}." for sentence in said if sentence]
 
 
-def _write_frames(plan: ConversionPlan, store: PartialStore, episode: Episode, camera: Camera, entry: Entry) -> None:
+def _write_frames(
+    plan: ConversionPlan, store: PartialStore, episode: Episode, camera: Camera, entry: Entry, decode: Decode
+) -> None:
     column, rule, number = plan.column_of[camera.key], plan.config.rule, -1
     last = np.zeros((rule.size, rule.size, 3), dtype=np.uint8)
     bad: list[int] = []
-    for number, frame in enumerate(plan.dataset.frames_or_none(episode, camera, rule)):
+    for number, frame in enumerate(decode(episode, camera)):
         if frame is None:
             bad.append(number)
             if plan.config.on_damage != "keep":

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from jepaflow.diagnosis.resample import Estimate
-from jepaflow.diagnosis.words import number, show
+from jepaflow.diagnosis.words import number, show, trained_for
 from jepaflow.studies.density import Density, Growth, density_rows, facts_of
 from jepaflow.studies.outcome import Outcome, Table
 from jepaflow.studies.powerlaw import FAR, WORTH
+from jepaflow.studies.success import PLANNED
 from jepaflow.training.config import TrainConfig
 
 WORDS = {
@@ -60,13 +61,12 @@ def density_outcome(
         last = found.figures["steps"][every]
         method = (
             *method,
-            "Success: the share of a protocol's trials whose goal is reached at some time; the model plans anew every model step (CEM, 48 "
-            f"samples, 3 rounds, 5 model steps ahead). Random actions reach {number(last['success_random'].value)}, replayed recordings "
+            f"Success: the share of a protocol's trials whose goal is reached at some time ({PLANNED}). Random actions reach "
+            f"{number(last['success_random'].value)}, replayed recordings "
             f"{number(last['success_replay'].value)}.",
         )
     limits = [
-        f"Reduced for this machine: {plan.steps} steps (2,000 is the default) and frames of 64 px. Longer training may move all "
-        "curves, and how much more data is worth.",
+        trained_for(plan.steps) + "Longer training may move all curves, and how much more data is worth.",
         "Skill is a ratio in each model's own latent space: it may rise because less is represented. What probes read is in one "
         "unit for all models.",
         f"{held_out} held-out episodes from the same recordings: other rooms, lights or people are not judged here.",

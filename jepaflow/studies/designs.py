@@ -127,12 +127,13 @@ def blindness(config: TrainConfig, seeds: int, causes: Sequence[str], runs: Path
     return Design(study, tell)
 
 
-def views(config: TrainConfig, seeds: int) -> Design:
+def views(config: TrainConfig, seeds: int, success: tuple[str, int] | None = None) -> Design:
     """One camera or two?
 
     Args:
         config: of the training; its cameras are compared.
         seeds: trainings of each setting.
+        success: a protocol and how many of its trials are planned by every model.
 
     Raises:
         JepaflowError: as `views_study`.
@@ -143,7 +144,8 @@ def views(config: TrainConfig, seeds: int) -> Design:
         found = seen.gather(results, config.cameras)
         return views_outcome(found, config, store, held_out_count(config), seeds)
 
-    return Design(seen.views_study(config, seeds), tell)
+    extra = () if success is None else (Success(*success),)
+    return Design(seen.views_study(config, seeds, extra), tell)
 
 
 def arms(config: TrainConfig, seeds: int, sizes: Sequence[int], runs: Path) -> Design:

@@ -14,7 +14,7 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.results import Row
 from jepaflow.diagnosis.as_row import as_row
 from jepaflow.diagnosis.resample import Estimate
-from jepaflow.studies.cells import Cell, Result, Study, with_steps
+from jepaflow.studies.cells import Cell, Measure, Result, Study, with_steps
 from jepaflow.studies.disturbed import Disturbed
 from jepaflow.studies.measures import Foretelling, Reading, Shape
 from jepaflow.studies.readings import Readings, pool
@@ -27,12 +27,13 @@ HORIZON, HORIZONS = 10, (1, 5, 10)
 DISTURBANCES = ("lost_", "late_", "moved_", "undisturbed_", "between_")
 
 
-def views_study(config: TrainConfig, seeds: int) -> Study:
+def views_study(config: TrainConfig, seeds: int, extra: tuple[Measure, ...] = ()) -> Study:
     """A cell for each camera alone, for all stacked and, where the preset has such a model, for all fused; seed by seed.
 
     Args:
         config: of the training; its cameras are those compared.
         seeds: trainings of each.
+        extra: measures beside the usual ones.
 
     Raises:
         JepaflowError: for fewer than two cameras.
@@ -49,8 +50,14 @@ def views_study(config: TrainConfig, seeds: int) -> Study:
         for seed in range(config.seed, config.seed + seeds)
         for name, own in settings.items()
     ]
-    measures = (Foretelling(HORIZON, config.history), Shape(), Reading(), Seeing(HORIZON), Disturbed())
-    return Study("views", tuple(cells), measures)
+    usual: tuple[Measure, ...] = (
+        Foretelling(HORIZON, config.history),
+        Shape(),
+        Reading(),
+        Seeing(HORIZON),
+        Disturbed(),
+    )
+    return Study("views", tuple(cells), (*usual, *extra))
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class View:
     figures: Mapping[str, Estimate]
     skills: tuple[float, ...]
     """one model step ahead, of each seed"""
+    successes: tuple[float, ...]
+    """in closed loop, of each seed; empty where that was not asked"""
     verdicts: tuple[str, ...]
     disturbed: Mapping[str, tuple[Estimate, ...]]
 
@@ -97,15 +106,20 @@ def _view(name: str, runs: Sequence[Readings]) -> View:
     return View(
         name,
         pooled(usual, HORIZONS),
-        tuple(float(one.ratios["skill"].values()[0]) for one in runs),
+        _firsts(runs, "skill"),
+        _firsts(runs, "success"),
         tuple(verdict_name(one.scalars["verdict"]) for one in runs),
         {n: tuple(pool([one.ratios[n] for one in runs])) for n in changed},
     )
 
 
-def deviation(view: View) -> float:
-    """Standard deviation of skill@1 between seeds; NaN for one."""
-    return float(np.std(view.skills, ddof=1)) if len(view.skills) > 1 else float("nan")
+def _firsts(runs: Sequence[Readings], name: str) -> tuple[float, ...]:
+    return tuple(float(one.ratios[name].values()[0]) for one in runs if name in one.ratios)
+
+
+def deviation(seeds: Sequence[float]) -> float:
+    """Standard deviation between seeds; NaN for one."""
+    return float(np.std(seeds, ddof=1)) if len(seeds) > 1 else float("nan")
 
 
 def views_rows(found: Views, stem: str, seeds: int) -> tuple[Row, ...]:
@@ -127,12 +141,21 @@ def _usual(view: View, stem: str, seeds: int) -> list[Row]:
             rows += as_row(f"{stem}/{name}", one, "skill", OVER, {"copy_last": 0.0}, seeds=seeds)
         elif name.endswith("_r2"):
             rows += as_row(f"{stem}/{name}", one, "R²", OVER, {"mean": 0.0}, seeds=seeds)
+        elif name == "success@1":
+            floors = {which: view.figures[f"success_{which}"].value for which in ("random", "still")}
+            ceilings = {"replay": view.figures["success_replay"].value}
+            rows += as_row(f"{stem}/{name}", one, "fraction", OVER, floors, ceilings, seeds=seeds)
     note = "low and high are the min and max of the seeds"
     rank = view.figures["effective_rank"]
     rows += as_row(f"{stem}/effective_rank", rank, "directions", note, {"collapsed": 1.0}, seeds=seeds)
-    spread = Estimate(deviation(view), float("nan"), float("nan"), len(view.skills), len(view.skills))
-    note = "standard deviation of skill@1 between seeds, from a handful of them"
-    return rows + as_row(f"{stem}/seed_deviation", spread, "skill", note, seeds=seeds)
+    for at, what, unit, of in (
+        ("seed_deviation", "skill@1", "skill", view.skills),
+        ("seed_deviation_success", "success", "fraction", view.successes),
+    ):
+        spread = Estimate(deviation(of), float("nan"), float("nan"), len(of), len(of))
+        note = f"standard deviation of {what} between seeds, from a handful of them"
+        rows += as_row(f"{stem}/{at}", spread, unit, note, seeds=seeds) if of else []
+    return rows
 
 
 def _disturbed(view: View, stem: str, seeds: int) -> list[Row]:

@@ -8,10 +8,13 @@ from matplotlib.axes import Axes
 from jepaflow.data.store import Store
 from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, OTHER, OWN, new_figure, png, style
 from jepaflow.diagnosis.resample import Estimate
-from jepaflow.diagnosis.words import number, show
+from jepaflow.diagnosis.words import number, show, trained_for
 from jepaflow.studies.outcome import Outcome, Table
+from jepaflow.studies.success import PLANNED
 from jepaflow.studies.views import View, Views, deviation, views_rows
 from jepaflow.training.config import TrainConfig
+
+SUCCESS = "success@1"
 
 
 def views_outcome(found: Views, config: TrainConfig, store: Store, held_out: int, seeds: int) -> Outcome:
@@ -26,7 +29,7 @@ def views_outcome(found: Views, config: TrainConfig, store: Store, held_out: int
     """
     episodes, data, fps = config.dataset.episodes or "all", store.path.stem, store.fps
     step_seconds = config.block / fps
-    method = (
+    method: tuple[str, ...] = (
         f"{data}: {' and '.join(found.cameras)} alone and together; {episodes} training episodes, {seeds} seeds of each, "
         f"{config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}. “pixels” is the "
         f"primary camera, {store.cameras[0]}.",
@@ -39,16 +42,23 @@ def views_outcome(found: Views, config: TrainConfig, store: Store, held_out: int
         "Latent agreement: 1 − squared distance between disturbed and undisturbed latents / their variance (1: the same latent; "
         "0: no nearer than the mean latent). Between views: the latent of one camera alone against that of the other alone.",
     )
+    first = found.views[0].figures
+    if succeeded := SUCCESS in first:
+        method = (
+            *method,
+            f"Success: the share of a protocol's trials whose goal is reached at some time ({PLANNED}). Random actions reach "
+            f"{number(first['success_random'].value)}, doing nothing {number(first['success_still'].value)}, replayed recordings "
+            f"{number(first['success_replay'].value)}.",
+        )
     limits = (
-        f"Reduced for this machine: {config.steps} steps (2,000 is the default), frames of 64 px. At so few steps no model plans "
-        "well enough for a closed loop: success is not measured.",
+        trained_for(config.steps) + ("" if succeeded else "Success in closed loop is not measured."),
         "No model was trained with cameras dropped; that is what would help against a lost one, stacked or fused.",
         "Skill is a ratio in each model's own latent space; what probes read is in one unit for all.",
         f"A deviation between {seeds} seeds is a rough guess. A picture that is shifted is not a camera that sees from elsewhere.",
     )
     caption = (
         "Bars and lines: means over seeds, with 95 % intervals over seeds and held-out episodes; dots: single seeds. Dashed: the "
-        "floor (“nothing changes” for skill, the mean for R² and agreement)."
+        "floor (“nothing changes” for skill, the mean for R² and agreement, the better of random actions and none for success)."
     )
     return Outcome(
         title=f"One camera or two? {data}",
@@ -71,10 +81,17 @@ def _answers(found: Views, fps: float) -> tuple[str, ...]:
     ]
     for name, words in (("skill@1", "Skill one model step ahead"), *((n, f"R² of the {n[:-3]}") for n in places)):
         said.append(f"{words}: {', '.join(f'{v.name} {show(v.figures[name])}' for v in found.views)}.")
-    said.append(
-        f"Between seeds skill@1 deviates by {', '.join(f'{v.name} {number(deviation(v), 3)}' for v in found.views)}."
-    )
+    if SUCCESS in found.views[0].figures:
+        said.append(_best(found, SUCCESS, "Success in closed loop"))
+        said.append(f"Success: {', '.join(f'{v.name} {show(v.figures[SUCCESS])}' for v in found.views)}.")
+        said.append(_deviations(found, "success", "successes"))
+    said.append(_deviations(found, "skill@1", "skills"))
     return (*said, *(_stable(found, view, fps) for view in found.together))
+
+
+def _deviations(found: Views, words: str, of: str) -> str:
+    each = ", ".join(f"{v.name} {number(deviation(getattr(v, of)), 3)}" for v in found.views)
+    return f"Between seeds {words} deviates by {each}."
 
 
 def _best(found: Views, name: str, words: str) -> str:
@@ -108,12 +125,14 @@ def _lates(view: View) -> list[int]:
 
 def _table(found: Views) -> Table:
     first = found.together[0].figures
-    names = [n for n in first if n in ("skill@1", "skill@5", "skill@10") or n.endswith("_r2")]
+    names = [n for n in first if n in ("skill@1", "skill@5", "skill@10", SUCCESS) or n.endswith("_r2")]
+    succeeded = SUCCESS in first
     rows = [
         (
             v.name,
             *(show(v.figures[n]) for n in names),
-            number(deviation(v), 3),
+            number(deviation(v.skills), 3),
+            *([number(deviation(v.successes), 3)] if succeeded else []),
             show(v.figures["effective_rank"], 1),
             ", ".join(v.verdicts),
         )
@@ -121,8 +140,9 @@ def _table(found: Views) -> Table:
     ]
     heads = (
         "cameras",
-        *(n.replace("_r2", ", R²") for n in names),
+        *("success" if n == SUCCESS else n.replace("_r2", ", R²") for n in names),
         "deviation of skill@1 between seeds",
+        *(["deviation of success between seeds"] if succeeded else []),
         "effective rank (min, max)",
         "verdicts",
     )
@@ -147,12 +167,18 @@ def _triple(one: Estimate) -> list[float]:
 
 def _facts(found: Views, fps: float) -> dict[str, Any]:
     def shown(name: str) -> bool:
-        return name in ("skill@1", "skill@10") or name.endswith("_r2")
+        return name in ("skill@1", "skill@10", SUCCESS) or name.endswith("_r2")
 
     usual = {v.name: {n: _triple(e) for n, e in v.figures.items() if shown(n)} for v in found.views}
     return {
         "settings": usual,
         "seeds": {v.name: list(v.skills) for v in found.views},
+        "successes": {v.name: list(v.successes) for v in found.views},
+        "success_floor": {
+            which: found.views[0].figures[f"success_{which}"].value
+            for which in ("random", "still")
+            if SUCCESS in found.views[0].figures
+        },
         "disturbed": {v.name: {n: _triple(e[0]) for n, e in v.disturbed.items()} for v in found.views},
         "together": [v.name for v in found.together],
         "lates": _lates(found.together[0]),
@@ -193,15 +219,15 @@ def _settings(ax: Axes, facts: dict[str, Any]) -> None:
     for index, (colour, (setting, values)) in enumerate(zip(CLASSES, settings.items())):
         at = np.arange(len(names)) + (index - (len(settings) - 1) / 2) * width
         _bars(ax, at, width, [values[n] for n in names], colour, setting)
-        ax.plot(
-            [at[names.index("skill@1")]] * len(facts["seeds"][setting]),
-            facts["seeds"][setting],
-            ".",
-            color=INK,
-            markersize=5,
-        )
+        for name, seeds in (("skill@1", facts["seeds"]), (SUCCESS, facts.get("successes", {}))):
+            if name in names:
+                ax.plot([at[names.index(name)]] * len(seeds[setting]), seeds[setting], ".", color=INK, markersize=5)
     ax.axhline(0, color=MUTED, linewidth=1, linestyle="--")
-    ax.set_xticks(range(len(names)), [n.replace("_r2", "\nR²") for n in names], fontsize=9)
+    if SUCCESS in names:  # its floor is not 0
+        middle, floor = names.index(SUCCESS), max(facts["success_floor"].values())
+        ax.plot([middle - 0.45, middle + 0.45], [floor] * 2, color=MUTED, linewidth=1, linestyle="--")
+    labels = ["success" if n == SUCCESS else n.replace("_r2", "\nR²") for n in names]
+    ax.set_xticks(range(len(names)), labels, fontsize=9)
     ax.set_ylabel("skill (floor: nothing changes), R² (floor: mean)", fontsize=9, color=INK)
     ax.set_ylim(top=1.12)
     ax.legend(frameon=False, fontsize=8, ncols=len(settings), loc="upper center")

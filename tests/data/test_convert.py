@@ -1,9 +1,11 @@
 """Conversion: right content, right order, and nothing that looks finished when it is not."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -368,7 +370,7 @@ def test_command(v3: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    "options", [{"image_size": 2}, {"fit": "stretch"}, {"on_damage": "ignore"}, {"verify": -1}]
+    "options", [{"image_size": 2}, {"fit": "stretch"}, {"on_damage": "ignore"}, {"verify": -1}, {"workers": 0}]
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(JepaflowError):
@@ -406,3 +408,39 @@ def test_memory_does_not_grow_with_the_episode(tmp_path: Path) -> None:
     allowed = 300 * 224 * 224 * 3 / 3
     assert _peak(long, "stream") - _peak(short, "stream") < allowed
     assert _peak(long, "hold") - _peak(short, "hold") > allowed  # the measure sees what it is there to see
+
+
+AHEAD = replace(SMALL, workers=2)
+
+
+def test_several_processes_write_the_same_store(spoil: Spoil, tmp_path: Path) -> None:
+    root = spoil("v3")
+    for episodes in (3, 2):  # then one is dropped; what was decoded ahead of it is not lost
+        one, two = tmp_path / f"{episodes} alone.h5", tmp_path / f"{episodes} ahead.h5"
+        convert(open_dataset(root), one, replace(SMALL, on_damage="drop"))
+        assert convert(open_dataset(root), two, replace(AHEAD, on_damage="drop")).episodes == episodes
+        assert_same(one, two)
+        _garbage_in_video(root)
+
+
+def test_a_lost_worker_loses_no_finished_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jepaflow.data.partial import PartialStore
+
+    root = make_v3(tmp_path / "d", (8,) * 8)  # more than are decoded ahead
+    convert(open_dataset(root), tmp_path / "whole.h5", SMALL)
+    finish = PartialStore.finish_episode
+
+    def killing(self: PartialStore, entry: Any) -> None:
+        finish(self, entry)
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+
+    monkeypatch.setattr(PartialStore, "finish_episode", killing)
+    out = tmp_path / "a.h5"
+    with pytest.raises(JepaflowError, match=r"A worker process died.*fewer --workers"):
+        convert(open_dataset(root), out, AHEAD)
+    monkeypatch.undo()
+    assert not out.exists()
+    assert convert(open_dataset(root), out, AHEAD).continued_after >= 1
+    assert_same(out, tmp_path / "whole.h5")
