@@ -80,6 +80,12 @@ class Growth:
     held_back: tuple[Estimate, float] | None
     """The largest size foretold from the others, and what it was; None with fewer than four sizes."""
 
+    @property
+    def fits(self) -> bool:
+        """Whether the law meets the largest size within that one's interval; else it is no ground to extrapolate from."""
+        told, last = float(self.law.at(np.ones(1))[0, 0]), self.estimates[-1]
+        return not (told < last.low or told > last.high)
+
     def quantity(self, of: str, share: float = 1.0) -> Estimate:
         """``at`` a share of all episodes, ``doubling``, or ``enough`` (episodes), with its interval."""
 

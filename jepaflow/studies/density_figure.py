@@ -80,7 +80,7 @@ def _grow(ax: Axes, growths: dict[str, Any], name: str, known: Mapping[str, floa
                 ax.annotate(
                     f"↓ {number(value)}",
                     (size * shift, edge),
-                    xytext=(4, 4),
+                    xytext=(4, 4 if family == "steps" else 15),  # both may lie below
                     textcoords="offset points",
                     fontsize=8,
                     color=colour,

@@ -1,6 +1,6 @@
 """What a density study says to people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import number, show, trained_for
@@ -15,6 +15,9 @@ WORDS = {
     "skill@10": "skill, 10 model steps ahead",
     "success@1": "success in closed loop",
 }
+
+
+OVERTRAINED = " Where fewer steps do better, more of them learn the recordings by heart."
 
 
 def figure_words(name: str) -> str:
@@ -130,7 +133,10 @@ def _more(growths: Mapping[str, Growth]) -> list[str]:
 def _worth(growth: Growth, name: str) -> str:
     """What more episodes would bring for one figure."""
     every, gain, enough = growth.sizes[-1], growth.quantity("doubling"), growth.quantity("enough")
-    what = f"{figure_words(name)[0].upper()}{figure_words(name)[1:]}: {every} more episodes would add {show(gain)}"
+    words = f"{figure_words(name)[0].upper()}{figure_words(name)[1:]}"
+    if not growth.fits:
+        return misfit(words, growth.sizes, [one.value for one in growth.estimates], growth.quantity("at").value)
+    what = f"{words}: {every} more episodes would add {show(gain)}"
     if enough.value <= every:
         tail = f"more are not worth recording for this: a doubling adds less than {WORTH:g} from about {enough.value:,.0f} episodes on"
     elif enough.value >= FAR * every:
@@ -138,6 +144,14 @@ def _worth(growth: Growth, name: str) -> str:
     else:
         tail = f"about {enough.value - every:,.0f} more are worth recording, until a doubling adds less than {WORTH:g}"
     return f"{what}; {tail} ({_range(enough, every)} episodes in all)."
+
+
+def misfit(words: str, sizes: Sequence[int], values: Sequence[float], told: float) -> str:
+    """What is said where the law misses the largest size: nothing of more episodes."""
+    return (
+        f"{words}: the power law misses what was seen ({number(told)} instead of {number(values[-1])} with {sizes[-1]} episodes), so it "
+        f"says nothing of more; from {sizes[-2]} to {sizes[-1]} episodes it rose by {number(values[-1] - values[-2])}."
+    )
 
 
 def _range(enough: Estimate, every: int) -> str:
@@ -165,12 +179,16 @@ def _test(growth: Growth) -> str:
 
 
 def _families(found: Density) -> str:
-    small = found.plan.sizes[0]
-    equal, epochs = (found.growths[f]["skill@1"].estimates[0] for f in ("steps", "epochs"))
-    return (
-        f"With {small} episodes, skill one step ahead is {show(equal)} after as many steps as all get, and {show(epochs)} after as many "
-        "epochs: the difference is training time, not data."
-    )
+    """The smallest size, and the largest that more steps harmed."""
+    growths = [found.growths[f]["skill@1"].estimates for f in ("steps", "epochs")]
+    harmed = [k for k, (equal, epochs) in enumerate(zip(*growths)) if epochs.value > equal.value]
+    last = max(harmed, default=0)
+    said = [
+        f"With {found.plan.sizes[k]} episodes, skill one step ahead is {show(growths[0][k])} after as many steps as all get, and "
+        f"{show(growths[1][k])} after as many epochs: the difference is training time, not data."
+        for k in sorted({0, last})
+    ]
+    return " ".join(said) + (OVERTRAINED if harmed else "")
 
 
 def _table(found: Density) -> Table:
@@ -210,7 +228,8 @@ def _laws(growths: Mapping[str, Growth]) -> Table:
         rows.append(
             (
                 figure_words(name),
-                f"{number(one.law.a[0])} − {number(one.law.b[0])}·(n/{one.sizes[-1]})^−{number(one.law.c[0])}",
+                f"{number(one.law.a[0])} − {number(one.law.b[0])}·(n/{one.sizes[-1]})^−{number(one.law.c[0])}"
+                + ("" if one.fits else " (misses the largest size)"),
                 show(one.quantity("at", 2.0)),
                 show(one.quantity("doubling")),
                 f"{min(enough.value, FAR * one.sizes[-1]):,.0f} ({_range(enough, one.sizes[-1])})",
