@@ -25,10 +25,10 @@ from jepaflow.subgoals.language.doing import (
     train_doer,
 )
 from jepaflow.subgoals.language.grounding import Labelled
-from jepaflow.subgoals.language.hands import JUDGED, LONG, PACE, TOUCHES, Hands
+from jepaflow.subgoals.language.hands import A_PUSH, FAST, JUDGED, LONG, PACE, TOUCHES, Hands
 from jepaflow.subgoals.language.lessons import Part
 from jepaflow.subgoals.language.pointing import Pointer
-from jepaflow.subgoals.language.pushing import Pusher, Pushes, known_of, teach_rest, train_pusher
+from jepaflow.subgoals.language.pushing import SHORT, Pusher, Pushes, beyond, known_of, teach_rest, train_pusher
 from jepaflow.subgoals.language.request import Request
 from jepaflow.subgoals.language.touching import Looks, Reaches, Touch, train_touch
 from jepaflow.training.corpus import Corpus
@@ -162,23 +162,34 @@ def test_a_hand_that_reaches_goes_straight_there_stays_and_points_anew_in_time()
     assert hands.back[0] and not hands.put[0] and not hands.arrived(one, hands.touch)[0]
 
 
-def test_a_hand_that_has_come_back_from_pushing_waits_to_be_judged() -> None:
-    hands, out = Hands(doer(), np.zeros((1, 3), np.float32)), np.array([40.0, 0, 0])
+def test_a_hand_that_pushed_goes_back_the_way_it_came() -> None:
+    hands = Hands(doer(), np.zeros((1, 3), np.float32))
+    way = [np.zeros(3), np.array([40.0, 0, 0]), np.array([80.0, 0, 0]), np.array([80.0, 40, 0])]
+    asked_of(hands, "push", np.zeros(3))  # hands begin on their way back
+    assert not hands.back[0]
+    for joints in (*way[1:], *way[-1:] * (A_PUSH - len(way) + 2)):
+        asked_of(hands, "push", joints)
+        assert not hands.back[0]
+    back = asked_of(hands, "push", way[3])
+    assert hands.back[0] and not hands.put[0]
+    assert back[:, 0].tolist() == [80.0] * CHUNK and back[:2, 1].tolist() == [40 - FAST, 40 - 2 * FAST]
+    asked_of(hands, "push", way[3])  # something holds it
+    back = asked_of(hands, "push", way[3])
+    assert back[0].tolist() == [80 - FAST, 40 - FAST, 0]  # what it does not reach it leaves out
+    back = asked_of(hands, "push", way[1])
+    assert back[0].tolist() == [40 - FAST, 0, 0]
     asked_of(hands, "push", np.zeros(3))
-    asked_of(hands, "push", np.zeros(3))
-    assert not hands.back[0]  # it has not left yet
-    asked_of(hands, "push", out)
-    assert not hands.back[0] and hands.left[0]
-    asked_of(hands, "push", np.zeros(3))
-    assert hands.back[0] and hands.put[0]
-    for _ in range(JUDGED):
-        asked_of(hands, "push", np.zeros(3))
-    assert not hands.put[0]
-    asked_of(hands, "push", np.zeros(3))
-    assert not hands.back[0] and not hands.left[0]
+    assert not hands.back[0]
     hands.forget()
-    asked_of(hands, "push", out)
+    asked_of(hands, "push", way[1])
     assert hands.back[0]  # something else is asked for
+
+
+def test_a_place_is_moved_on_away_from_its_thing() -> None:
+    spots = torch.tensor([[0.0, 0, 0.1, 0.1, 0.3, 0.4, 0.1, 0.1]])  # two views; in one the thing lies in the middle
+    further = beyond(spots)
+    assert further[0, :4].tolist() == spots[0, :4].tolist() and further[0, 6:].tolist() == spots[0, 6:].tolist()
+    torch.testing.assert_close(further[0, 4:6], torch.tensor([0.3, 0.4]) * (0.5 + SHORT) / 0.5)
 
 
 def test_how_things_come_to_a_place_is_what_recordings_did_there() -> None:
@@ -228,7 +239,7 @@ def test_what_lies_on_a_place_is_learned_from_where_things_were_left() -> None:
     with torch.no_grad():
         on, beside = pointer.rest(at + torch.tensor([0.05, 0.05]), at), pointer.rest(at + torch.tensor([0.0, 0.5]), at)
     assert pointer.rest.taught and not Pointer(3, 2, 1, JOINTS, 4).rest.taught
-    assert float((on > 0).float().mean()) > 0.95 and float((beside < 0).float().mean()) > 0.95
+    assert pointer.rest.usual > 0 and float((on > 0).float().mean()) > 0.8 and float((beside < 0).float().mean()) > 0.95
     before = {name: value.clone() for name, value in pointer.rest.state_dict().items()}
     still = Pushes(
         rows, rows, rows[-1:].repeat(len(rows)), pushes.now, pushes.begun, 10.0
