@@ -28,6 +28,8 @@ from jepaflow.subgoals.language.seeing import Seer
 LOOKS = 4
 """model steps"""
 EDGE = 1e-6
+ABOUT = 1.2
+"""times the heat from which on a thing is there, from where on it surely lies about: what lies in a bin shows a little beside it"""
 
 
 class Beliefs:
@@ -69,7 +71,7 @@ class Beliefs:
         chance = np.clip(self.seer.probabilities(self.start, self._maps), EDGE, 1 - EDGE)
         self._seen.append(np.log(chance) - np.log1p(-chance))
         if self.pointer is not None and self._several is not None and self._several.any():
-            self._loose.append(self.pointer.there(frames))
+            self._loose.append(self.pointer.there(frames, ABOUT))
         if len(self._flat):
             self._rest(frames)
 

@@ -181,9 +181,9 @@ class Pointer(nn.Module):
         found: Tensor = self.loose(maps).flatten(3).amax(3).mean(1)
         return found
 
-    def there(self, frames: UInt8[ndarray, "n V S S 3"]) -> Bool[ndarray, "n T"]:
-        """Return which things are on desks; of objects, those that lie in no place."""
-        return np.asarray((self.peaks(self.maps(frames)) >= self.least).numpy())
+    def there(self, frames: UInt8[ndarray, "n V S S 3"], times: float = 1.0) -> Bool[ndarray, "n T"]:
+        """Return which things are on desks, or so many times as hot as that takes; of objects, those that lie in no place."""
+        return np.asarray((self.peaks(self.maps(frames)) >= times * self.least).numpy())
 
     def several(self, frames: UInt8[ndarray, "n V S S 3"]) -> Bool[ndarray, "n T"]:
         """Return of which objects more than one lies about: their heat peaks more than once in the first view.

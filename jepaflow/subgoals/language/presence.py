@@ -21,7 +21,7 @@ from jepaflow.training.corpus import Corpus
 
 DESKS = 3000
 """looked at, at most"""
-LEAST = 0.08
+LEAST = 0.02
 """share of the desks with a thing on which it may be overlooked"""
 
 
