@@ -11,6 +11,7 @@ from jepaflow.cli.main import main
 from jepaflow.common.errors import JepaflowError
 from jepaflow.studies.cells import Cell, Result
 from jepaflow.studies.density import density_study, gather
+from jepaflow.studies.density_page import density_outcome
 from jepaflow.studies.density_plan import (
     Pace,
     Plan,
@@ -99,6 +100,20 @@ def test_a_known_law_is_told(config: TrainConfig) -> None:
     assert growth.held_back is not None
     told, was = growth.held_back
     assert told.value == pytest.approx(was, abs=0.02) and told.low < was < told.high
+
+
+def test_a_law_that_misses_the_largest_size_says_nothing_of_more(config: TrainConfig) -> None:
+    rng, plan = np.random.default_rng(0), Plan((5, 20, 80, 300, 900), 100, 3)
+    seen = {5: -1.4, 20: -2.4, 80: -0.7, 300: 0.2, 900: 0.7}  # what skill far ahead did on `reach`
+    results = [
+        Result(Cell(f"{f}-{n}", replace(config, seed=s)), made(seen[n], rng), 1.0, True)
+        for s in range(3) for f in ("steps", "epochs") for n in plan.sizes if f == "steps" or n < 900
+    ]  # fmt: skip
+    found = gather(results, plan)
+    growth = found.growths["steps"]["skill@1"]
+    assert not growth.fits
+    said = " ".join(density_outcome(found, config, "x", 0.2, 70, 1000).answers)
+    assert "the power law misses what was seen" in said and "from 300 to 900 episodes it rose by 0.5" in said
 
 
 def words(store: Path, folder: Path, *more: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Stores with something wrong, disturbed cameras, and the studies of views and of blindness from a command to a page."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,9 +11,14 @@ from jepaflow.cli.main import main
 from jepaflow.common.errors import JepaflowError
 from jepaflow.data.store import Store
 from jepaflow.studies.blindness import Ill, Symptom, name_causes
+from jepaflow.studies.cells import Cell, Result
 from jepaflow.studies.disturbed import DisturbedStore
 from jepaflow.studies.outcome import read_outcome
+from jepaflow.studies.readings import Ratio, Readings
 from jepaflow.studies.slices import in_pieces, mispaired
+from jepaflow.studies.views import gather
+from jepaflow.studies.views_page import draw_views, views_outcome
+from jepaflow.training.config import TrainConfig
 from jepaflow.worldmodel.presets import PRESETS
 
 SMALL = "--dataset.val-fraction 0.34 --preset tiny --block 1 --batch-size 4 --calibration-batches 1 --steps 2 --device cpu --seeds 1"
@@ -79,8 +85,6 @@ def test_one_camera_is_disturbed_and_the_other_is_not(two_views: Path) -> None:
 def test_the_study_of_views(
     two_views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dataclasses import replace
-
     tiny = PRESETS["tiny"]
     monkeypatch.setitem(PRESETS, "tiny_fused", replace(tiny, encoder=replace(tiny.encoder, fusion="shared")))
     places = [f"--output-dir={tmp_path / 'runs'}", f"--results-dir={tmp_path / 'results'}"]
@@ -96,6 +100,49 @@ def test_the_study_of_views(
     assert names["views/two/fused/between_agreement"].value < 1
     assert main(["study", "views", f"--dataset.path={two_views}", *places, *SMALL.split(), "--cameras", "pixels"]) == 1
     assert "name two with --cameras" in capsys.readouterr().err
+
+
+def seen_by(success: float, seed: int) -> Readings:
+    """One run that reached so many of ten goals."""
+    rng, many = np.random.default_rng(seed), tuple(range(10))
+    foretold = Ratio(many, 0.3 + 0.1 * rng.random((10, 10)), np.ones((10, 10)), np.ones((10, 10)))
+    failed = (np.arange(10) >= 10 * success).astype(float)[:, None]
+    closed = Ratio(many, failed, np.ones((10, 1)), np.ones((10, 1)))
+    ways = {
+        f"{name}_{what}": foretold
+        for name in ("undisturbed", "lost_a_mean", "lost_b_mean", "late_1", "moved_a_2")
+        for what in ("skill", "agreement")
+    }
+    scalars = {
+        "effective_rank": 9.0,
+        "verdict": 0.0,
+        "success_random": 0.1,
+        "success_still": 0.2,
+        "success_replay": 1.0,
+    }
+    return Readings({"skill": foretold, "success": closed, "between_agreement": foretold, **ways}, scalars)
+
+
+def test_success_in_closed_loop_is_told_beside_its_floors(store: Path) -> None:
+    config = TrainConfig(cameras=("a", "b"), steps=20)
+    rates = {"a": (0.2, 0.4, 0.6), "b": (0.5, 0.5, 0.5), "stacked": (0.8, 0.9, 1.0)}
+    results = [
+        Result(Cell(name, replace(config, seed=seed)), seen_by(rate, seed), 1.0, True)
+        for name, each in rates.items()
+        for seed, rate in enumerate(each)
+    ]
+    outcome = views_outcome(gather(results, ("a", "b")), config, Store(store), 3, 3)
+    row = outcome.row(f"views/{store.stem}/stacked/success@1")
+    assert (
+        row is not None
+        and row.value == pytest.approx(0.9)
+        and row.floors == pytest.approx({"random": 0.1, "still": 0.2})
+    )
+    spread = outcome.row(f"views/{store.stem}/a/seed_deviation_success")
+    assert spread is not None and spread.value == pytest.approx(0.2)
+    assert any("Success in closed loop" in said and "stacked 0.90" in said for said in outcome.answers)
+    assert "success" in outcome.tables[0].heads and not any("not measured" in limit for limit in outcome.limits)
+    assert draw_views(outcome)["views"][:4] == b"\x89PNG"
 
 
 def ill(name: str, *seeds: float) -> Ill:
