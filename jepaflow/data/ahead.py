@@ -2,7 +2,8 @@
 
 Decoding is nearly all of a conversion's time, and episodes do not need each other. So workers decode and resize whole
 episodes of one camera each, in the order in which they are wanted, and never more than one beyond the number of workers:
-that many episodes are in memory at once. Nothing else changes: order, damage and journal are those of one process.
+that many episodes, and those on their way from process to process, are in memory at once. Nothing else changes: order, damage and
+journal are those of one process.
 """
 
 import multiprocessing
@@ -45,7 +46,7 @@ def decoder(
         yield lambda episode, camera: dataset.frames_or_none(episode, camera, rule)
         return
     context = multiprocessing.get_context("spawn")  # a forked thread pool is a broken one
-    pool = ProcessPoolExecutor(workers, context, _open, (dataset.root, rule))
+    pool = ProcessPoolExecutor(workers, context, _begin, (dataset.root, rule))
     try:
         yield _Ahead(pool, wanted, workers + 1)
     finally:
@@ -63,7 +64,7 @@ class _Ahead:
         """The frames; what was wanted before them and never asked for is dropped."""
         try:
             while (one := self._next())[0] != (episode.index, camera.key):
-                one[1].cancel()
+                pass
             frames = one[1].result()
         except BrokenProcessPool as error:
             raise WorkerLost from error
@@ -84,16 +85,17 @@ _job: dict[str, Any] = {}
 """A worker's dataset and rule."""
 
 
-def _open(root: Path, rule: ImageRule) -> None:
-    dataset = open_dataset(root)
-    _job.update(
-        dataset=dataset,
-        rule=rule,
-        episodes={episode.index: episode for episode in dataset.episodes},
-        cameras={camera.key: camera for camera in dataset.cameras},
-    )
+def _begin(root: Path, rule: ImageRule) -> None:
+    _job.update(root=root, rule=rule)
 
 
 def _decode(episode: int, camera: str) -> list[np.ndarray | None]:
+    if "dataset" not in _job:  # here and not in `_begin`, whose errors would be told as the worker's death
+        dataset = open_dataset(_job["root"])
+        _job.update(
+            dataset=dataset,
+            episodes={episode.index: episode for episode in dataset.episodes},
+            cameras={camera.key: camera for camera in dataset.cameras},
+        )
     frames = _job["dataset"].frames_or_none(_job["episodes"][episode], _job["cameras"][camera], _job["rule"])
     return list(frames)

@@ -31,7 +31,7 @@ class ConvertConfig:
         cameras: short names of the cameras to keep, primary first; empty means all.
         units: units by feature key, where the dataset does not tell them.
         overwrite: replace an existing store once the new one is whole, or begin an interrupted one anew.
-        workers: processes that decode; each holds an episode of one camera.
+        workers: processes that decode; each holds about two episodes of one camera.
     """
 
     image_size: int = 224

@@ -1,6 +1,6 @@
-"""Convert a dataset into a store: every camera resized by one rule, every video decoded once, memory bounded.
+"""Convert a dataset into a store: every camera resized by one rule, every video decoded once (by one process), memory bounded.
 
-One episode is handled at a time and one frame is held at a time (with workers, an episode for each of them), so memory does
+One episode is handled at a time and one frame is held at a time (with workers, about two episodes for each of them), so memory does
 not grow with the dataset. What is
 wrong with an episode is found before or while it is decoded and then handled as ``on_damage`` says; nothing is mended
 in silence: the report lists every dropped episode and every repeated frame.

@@ -46,7 +46,7 @@ def show(estimate: Estimate, digits: int = 2) -> str:
 def trained_for(steps: int) -> str:
     """A limit of a study: how long its models were trained."""
     known = " (2,000 is the default)" if steps < 2000 else ""
-    return f"{'Reduced for this machine: ' if known else ''}{steps:,} steps{known}. "
+    return f"{'Reduced: ' if known else ''}{steps:,} steps{known}. "
 
 
 # What the names of rows mean, for someone who has never seen one; ``{}`` is the number behind the ``@``.

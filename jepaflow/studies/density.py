@@ -207,6 +207,7 @@ def _scale(name: str, figures: Mapping[str, Estimate]) -> tuple[str, dict[str, f
 def _law_rows(growth: Growth, stem: str, unit: str, seeds: int) -> list[Row]:
     law = f"y = {growth.law.a[0]:.3f} − {growth.law.b[0]:.3f}·(n/{growth.sizes[-1]})^−{growth.law.c[0]:.2f}"
     over = f"power law {law}; 95 % interval over resampled seeds and held-out episodes"
+    over += "" if growth.fits else "; it misses the largest size, and is no ground to extrapolate from"
     rows = as_row(f"{stem}/twice", growth.quantity("at", 2.0), unit, f"at twice the episodes; {over}", seeds=seeds)
     rows += as_row(
         f"{stem}/doubling", growth.quantity("doubling"), unit, f"gained by twice the episodes; {over}", seeds=seeds
@@ -260,7 +261,7 @@ def facts_of(found: Density) -> dict[str, Any]:
 
 
 def _curve(growth: Growth) -> dict[str, list[float]]:
-    shares = np.geomspace(growth.sizes[0] / growth.sizes[-1], FARTHEST, POINTS)
+    shares = np.geomspace(growth.sizes[0] / growth.sizes[-1], FARTHEST if growth.fits else 1.0, POINTS)
     band = growth.resampled.at(shares)
     bounds = [percentiles(band[:, k]) for k in range(len(shares))]
     return {

@@ -17,7 +17,7 @@ WORDS = {
 }
 
 
-OVERTRAINED = " Where fewer steps do better, more of them learn the recordings by heart."
+OVERTRAINED = " Where fewer steps do better, more of them learned the recordings by heart."
 
 
 def figure_words(name: str) -> str:
@@ -148,9 +148,10 @@ def _worth(growth: Growth, name: str) -> str:
 
 def misfit(words: str, sizes: Sequence[int], values: Sequence[float], told: float) -> str:
     """What is said where the law misses the largest size: nothing of more episodes."""
+    went = "rose" if values[-1] >= values[-2] else "fell"
     return (
         f"{words}: the power law misses what was seen ({number(told)} instead of {number(values[-1])} with {sizes[-1]} episodes), so it "
-        f"says nothing of more; from {sizes[-2]} to {sizes[-1]} episodes it rose by {number(values[-1] - values[-2])}."
+        f"says nothing of more; from {sizes[-2]} to {sizes[-1]} episodes it {went} by {number(abs(values[-1] - values[-2]))}."
     )
 
 
@@ -181,7 +182,7 @@ def _test(growth: Growth) -> str:
 def _families(found: Density) -> str:
     """The smallest size, and the largest that more steps harmed."""
     growths = [found.growths[f]["skill@1"].estimates for f in ("steps", "epochs")]
-    harmed = [k for k, (equal, epochs) in enumerate(zip(*growths)) if epochs.value > equal.value]
+    harmed = [k for k, (equal, epochs) in enumerate(zip(*growths)) if epochs.value > max(equal.value, equal.high)]
     last = max(harmed, default=0)
     said = [
         f"With {found.plan.sizes[k]} episodes, skill one step ahead is {show(growths[0][k])} after as many steps as all get, and "
@@ -230,9 +231,9 @@ def _laws(growths: Mapping[str, Growth]) -> Table:
                 figure_words(name),
                 f"{number(one.law.a[0])} − {number(one.law.b[0])}·(n/{one.sizes[-1]})^−{number(one.law.c[0])}"
                 + ("" if one.fits else " (misses the largest size)"),
-                show(one.quantity("at", 2.0)),
-                show(one.quantity("doubling")),
-                f"{min(enough.value, FAR * one.sizes[-1]):,.0f} ({_range(enough, one.sizes[-1])})",
+                show(one.quantity("at", 2.0)) if one.fits else "–",
+                show(one.quantity("doubling")) if one.fits else "–",
+                f"{min(enough.value, FAR * one.sizes[-1]):,.0f} ({_range(enough, one.sizes[-1])})" if one.fits else "–",
                 "–" if held is None else f"{show(held[0])}, observed {number(held[1])}",
             )
         )

@@ -32,7 +32,7 @@ BACK = 20
 JUDGED = 14
 """looks after which the seer has seen enough of what was put down, the way back included"""
 PACE, FAST, THERE = 2.5, 5.0, 8.0
-"""degrees: what a joint goes back in a control step, what it does the way it came, and from where on it is there"""
+"""degrees: what a joint goes back in a control step, what it does after a push, and from where on it is there"""
 NEAR = 25.0
 """degrees from a place on the way that it came from where on a hand goes to the next"""
 CLOSE = 4.0
@@ -102,8 +102,8 @@ class Hands:
             self._point(rows[arrived], frames[arrived], pairs[arrived], manner[arrived])
         actions = self._actions(rows, z, frames, joints, pairs, manner)
         self.before[rows] = joints
-        pushed = manner == MANNERS.index("push")
-        way = _straight(joints, self._retraced(rows, joints, pushed), np.where(pushed, FAST, PACE))
+        goal, retraced = self._retraced(rows, joints, manner == MANNERS.index("push"))
+        way = _straight(joints, goal, np.where(retraced, FAST, PACE))
         way[self.put[rows], :, -1] = joints[self.put[rows], None, -1]
         return np.where(self.back[rows][:, None, None], way, actions)
 
@@ -117,21 +117,22 @@ class Hands:
         self.pair[:] = -1
 
     def _retraced(
-        self, rows: Int[ndarray, " n"], joints: Float[ndarray, "n J"], pushed: Bool[ndarray, " n"]
-    ) -> Float[ndarray, "n J"]:
-        """Return where hands on their way back go next: home; those that pushed first where they were at each look."""
-        goal: ndarray = self.home[rows].copy()
-        for n in np.flatnonzero(pushed):
-            path = self.path[rows[n]]
-            if not self.back[rows[n]]:
-                path.append(joints[n])
+        self, rows: Int[ndarray, " n"], joints: Float[ndarray, "n J"], pushing: Bool[ndarray, " n"]
+    ) -> tuple[Float[ndarray, "n J"], Bool[ndarray, " n"]]:
+        """Return where hands on their way back go next, and which of them pushed: home, those first where they were at each look."""
+        goal, retraced = self.home[rows].copy(), np.zeros(len(rows), bool)
+        for n, e in enumerate(rows):
+            path = self.path[e]
+            if not self.back[e]:
+                path += [joints[n]] * bool(pushing[n])
                 continue
-            if path and self.looks[rows[n]] % 2:  # what it does not reach in two looks, it leaves out
+            retraced[n] = bool(path) or bool(pushing[n])
+            if path and self.looks[e] % 2:  # every second look it gives a place up: something may hold it
                 path.pop()
             while path and np.abs(joints[n] - path[-1]).max() < NEAR:
                 path.pop()
             goal[n] = path[-1] if path else goal[n]
-        return goal
+        return goal, retraced
 
     def _point(
         self,

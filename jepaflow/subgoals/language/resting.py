@@ -97,5 +97,6 @@ def train_rest(
     fit(rest, loss, config, "Learn what lies where it shall")
     rest.eval()
     with torch.no_grad():
+        rest.usual.zero_()
         rest.usual.copy_(torch.quantile(rest(thing[yes], place[yes]), USUAL).clamp_min(0))
     rest.taught.fill_(True)

@@ -185,6 +185,20 @@ def test_a_hand_that_pushed_goes_back_the_way_it_came() -> None:
     assert hands.back[0]  # something else is asked for
 
 
+def test_a_hand_that_pushed_goes_back_the_way_it_came_whatever_is_asked_for_next() -> None:
+    hands = Hands(doer(), np.zeros((1, 3), np.float32))
+    for joints in (np.zeros(3), np.array([40.0, 0, 0]), np.array([40.0, 40, 0])):
+        asked_of(hands, "push", joints)
+    hands.forget()
+    back = asked_of(hands, "put", np.array([40.0, 40, 0]))
+    assert hands.back[0] and back[0].tolist() == [40, 40 - FAST, 0]
+    hands = Hands(doer(), np.zeros((1, 3), np.float32))
+    asked_of(hands, "put", np.zeros(3))
+    hands.forget()
+    back = asked_of(hands, "put", np.array([40.0, 40, 0]))
+    assert back[0].tolist() == [40 - PACE, 40 - PACE, 0]
+
+
 def test_a_place_is_moved_on_away_from_its_thing() -> None:
     spots = torch.tensor([[0.0, 0, 0.1, 0.1, 0.3, 0.4, 0.1, 0.1]])  # two views; in one the thing lies in the middle
     further = beyond(spots)
