@@ -24,6 +24,7 @@ SOLVER = SolverConfig(samples=48, elites=6, iterations=3, horizon=5, init_std=0.
 """That of `jepaflow evaluate` on a CPU."""
 ARM = replace(SOLVER, parameters="displace", horizon=3), CostConfig(path=0.5)
 """Joint targets are searched as displacements (`docs/planning.md`: reach .91; held, .54 of 24 starts)."""
+ARMS = ("so101", "koch")
 PLANNED = "CEM, 48 samples, 3 rounds, a new plan every model step; of an arm displacements, 3 model steps ahead, else held actions, 5 ahead"
 """In words."""
 
@@ -50,7 +51,7 @@ class Success:
             JepaflowError: there is no such protocol, or the run does not fit its world.
         """
         run, trials = evidence.run, load_protocol(self.protocol).first(self.trials)
-        solver, cost = ARM if trials.env.startswith("so101/") else (SOLVER, CostConfig(path=1.0))
+        solver, cost = ARM if trials.env.partition("/")[0] in ARMS else (SOLVER, CostConfig(path=1.0))
         settings = PlannerConfig(ControllerConfig(solver, cost))
         outcome, _ = plan_trials(run, trials, settings)
         floors, ceilings = floors_and_ceiling(world_of(run, trials.env), trials, 0, run.model.config.block)

@@ -228,7 +228,8 @@ def _settings(ax: Axes, facts: dict[str, Any]) -> None:
         ax.plot([middle - 0.45, middle + 0.45], [floor] * 2, color=MUTED, linewidth=1, linestyle="--")
     labels = ["success" if n == SUCCESS else n.replace("_r2", "\nR²") for n in names]
     ax.set_xticks(range(len(names)), labels, fontsize=9)
-    ax.set_ylabel("skill (floor: nothing changes), R² (floor: mean)", fontsize=9, color=INK)
+    reached = ", success (floor: dashed)" * (SUCCESS in names)
+    ax.set_ylabel(f"skill, R² (floor: 0){reached}", fontsize=9, color=INK)
     ax.set_ylim(top=1.12)
     ax.legend(frameon=False, fontsize=8, ncols=len(settings), loc="upper center")
 
