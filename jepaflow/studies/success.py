@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jepaflow.common.errors import JepaflowError
 from jepaflow.evaluation.closed_loop import plan_trials, world_of
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.planner import PlannerConfig
@@ -33,11 +34,19 @@ PLANNED = "CEM, 48 samples, 3 rounds, a new plan every model step; of an arm dis
 class Success:
     """Ratio ``success`` (goal reached at some time, one model step to each decision); scalars ``success_random``,
     ``success_still`` (floors) and ``success_replay`` (ceiling).
+
+    Raises:
+        JepaflowError: there is no such protocol, or no trial is asked for.
     """
 
     protocol: str
     trials: int = 60
     name: str = "success"
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise JepaflowError("--trials of a study must be at least 1.")
+        load_protocol(self.protocol)  # now, and not after the first training
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -48,7 +57,7 @@ class Success:
         """Plan in the world.
 
         Raises:
-            JepaflowError: there is no such protocol, or the run does not fit its world.
+            JepaflowError: the run does not fit its world.
         """
         run, trials = evidence.run, load_protocol(self.protocol).first(self.trials)
         solver, cost = ARM if trials.env.partition("/")[0] in ARMS else (SOLVER, CostConfig(path=1.0))

@@ -22,4 +22,6 @@ def test_a_closed_loop_is_kept_by_trial(store: Path, tmp_path: Path) -> None:
     (estimate,) = pool([Readings.from_json(found.as_json()).ratios["success"]])
     assert estimate.low <= estimate.value <= estimate.high and estimate.n == 5
     with pytest.raises(JepaflowError, match="no protocol"):
-        Success("two_rooms")(evidence)
+        Success("two_rooms")
+    with pytest.raises(JepaflowError, match="at least 1"):
+        Success("two_room_25", 0)
