@@ -125,7 +125,8 @@ def store_growth(args: Load) -> Row:
 
 
 def convert_rows(args: Convert) -> list[Row]:
-    """Measure ``convert/vs_decode``: the whole command (decode, resize, crop, write, journal) over decoding alone.
+    """Measure ``convert/vs_decode``, the whole command (decode, resize, crop, write, journal) over decoding alone, and
+    ``convert/workers``, several processes over one.
 
     Raises:
         JepaflowError: the dataset has no mp4 files.
@@ -141,10 +142,10 @@ def convert_rows(args: Convert) -> list[Row]:
                 frames += sum(1 for _ in container.decode(video=0))
         return time.perf_counter() - begin
 
-    def ours() -> float:
+    def ours(workers: int = 1) -> float:
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
-            config = ConvertConfig(SIZE, "crop", "fail", 0, (), {}, False)
+            config = ConvertConfig(SIZE, "crop", "fail", 0, (), {}, False, workers)
             convert(open_dataset(str(args.dataset)), Path(folder) / "x.h5", config)
             return time.perf_counter() - begin
 
@@ -155,4 +156,7 @@ def convert_rows(args: Convert) -> list[Row]:
         f"to {SIZE} px, whole command against a bare PyAV decode, both with frame threads; median rates {rates}; bare decoding "
         "is the limit of this machine"
     )
-    return [ratio_row("convert/vs_decode", pairs, note)]
+    many = alternate(lambda: ours(args.workers), ours, args.repeats)
+    rates = f"{frames / many.ours_median:,.0f} over {frames / many.reference_median:,.0f} frames/s"
+    gain = f"to {SIZE} px, {args.workers} processes over one, their start included; median rates {rates}"
+    return [ratio_row("convert/vs_decode", pairs, note), ratio_row("convert/workers", many, gain)]

@@ -123,10 +123,14 @@ class Convert:
     dataset: tyro.conf.Positional[Path]
     """Folder of a LeRobot v2.1 dataset (one mp4 an episode)."""
     repeats: int = 5
+    workers: int = 2
+    """What several processes gain over one is measured with so many."""
     json: Path | None = None
     """Write the rows to this file; its other rows stay."""
 
     def __post_init__(self) -> None:
+        if self.workers < 2:
+            raise JepaflowError(f"--workers is {self.workers}; one process is what several are held against.")
         if self.repeats < 1:
             raise JepaflowError(f"--repeats is {self.repeats}; it must be at least 1.")
 

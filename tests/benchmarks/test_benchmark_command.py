@@ -79,7 +79,13 @@ def test_load_and_convert_measure_every_row(tmp_path: Path) -> None:
     words = f"--repeats 1 --windows 32 --sizes 40 80 --json {out}"
     assert main(["benchmark", "load", str(dataset), *words.split()]) == 0
     assert main(["benchmark", "convert", str(dataset), "--repeats", "1", "--json", str(out)]) == 0
-    expected = ["loading/store_vs_mp4", "loading/windows_per_second", "speed/scaling/store", "convert/vs_decode"]
+    expected = [
+        "loading/store_vs_mp4",
+        "loading/windows_per_second",
+        "speed/scaling/store",
+        "convert/vs_decode",
+        "convert/workers",
+    ]
     assert list(rows_of(out)) == expected
 
 
@@ -104,6 +110,7 @@ def test_sub_goals_are_timed(tmp_path: Path) -> None:
         ("train --presets huge", "no preset 'huge'", 1),
         ("load FOLDER", "has no mp4", 1),
         ("convert FOLDER --repeats 0", "--repeats is 0", 2),
+        ("convert FOLDER --workers 1", "--workers is 1", 2),
     ],
 )
 def test_what_cannot_be_measured_is_said(

@@ -94,9 +94,9 @@ def train_rest(
         told = (x[some] + BLUR * torch.randn(x[some].shape, generator=g) for x in (thing, place))
         return F.binary_cross_entropy_with_logits(rest(*told), label)
 
+    rest.usual.zero_()
     fit(rest, loss, config, "Learn what lies where it shall")
     rest.eval()
     with torch.no_grad():
-        rest.usual.zero_()
         rest.usual.copy_(torch.quantile(rest(thing[yes], place[yes]), USUAL).clamp_min(0))
     rest.taught.fill_(True)

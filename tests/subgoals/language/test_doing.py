@@ -30,6 +30,7 @@ from jepaflow.subgoals.language.lessons import Part
 from jepaflow.subgoals.language.pointing import Pointer
 from jepaflow.subgoals.language.pushing import SHORT, Pusher, Pushes, beyond, known_of, teach_rest, train_pusher
 from jepaflow.subgoals.language.request import Request
+from jepaflow.subgoals.language.resting import USUAL
 from jepaflow.subgoals.language.touching import Looks, Reaches, Touch, train_touch
 from jepaflow.training.corpus import Corpus
 from jepaflow.training.fitting import FitConfig
@@ -253,7 +254,11 @@ def test_what_lies_on_a_place_is_learned_from_where_things_were_left() -> None:
     with torch.no_grad():
         on, beside = pointer.rest(at + torch.tensor([0.05, 0.05]), at), pointer.rest(at + torch.tensor([0.0, 0.5]), at)
     assert pointer.rest.taught and not Pointer(3, 2, 1, JOINTS, 4).rest.taught
-    assert pointer.rest.usual > 0 and float((on > 0).float().mean()) > 0.8 and float((beside < 0).float().mean()) > 0.95
+    at_last = (each.view(n, looks, 2)[:, -3:].flatten(0, 1) for each in (thing, begun[:, 2:]))
+    last = pointer.rest(*at_last)
+    usual = pointer.rest.usual
+    assert float((on + usual > 0).float().mean()) > 0.95 and float((beside + usual < 0).float().mean()) > 0.95
+    assert usual > 0 and float((last >= 0).float().mean()) == pytest.approx(1 - USUAL, abs=0.01)
     before = {name: value.clone() for name, value in pointer.rest.state_dict().items()}
     still = Pushes(
         rows, rows, rows[-1:].repeat(len(rows)), pushes.now, pushes.begun, 10.0

@@ -11,6 +11,7 @@ from jepaflow.subgoals.language.doing import MANNERS, Doer, DoerConfig
 from jepaflow.subgoals.language.lessons import Part, empty_of, holds_of, longest, middle_of
 from jepaflow.subgoals.language.pointing import FEWEST, PAN, ROLL, Grasps, Pointer, grasps_of, train_pointer
 from jepaflow.subgoals.language.presence import find_least
+from jepaflow.subgoals.language.product import BELIEVED
 from jepaflow.subgoals.language.resting import train_rest
 from jepaflow.subgoals.language.seeing import Seer
 from jepaflow.training.corpus import Corpus
@@ -184,14 +185,22 @@ def test_the_pointer_judges_what_lies_on_a_flat_place() -> None:
         FitConfig(300, 3e-3, 0.0),
     )
     beliefs = Beliefs(seer, beside, doer)
+
+    def believed() -> bool:
+        return bool(beliefs.of([clause], 0)[0] >= BELIEVED)
+
+    def sure() -> float:  # what is usual in recordings' last looks taken away
+        odds = torch.logit(torch.tensor(beliefs.of([clause], 0)[0])) + pointer.rest.usual
+        return float(odds.sigmoid())
+
     assert beliefs.of([clause], 0)[0] < 0.1 and by_seer[0] != beliefs.of([clause], 0)[0]
     for _ in range(LOOKS):
         beliefs.see(on)
-    assert beliefs.of([clause], 0)[0] > 0.5
+    assert believed() and sure() > 0.9
     beliefs.forget()
     for _ in range(LOOKS):
         beliefs.see(hidden)  # nothing new is seen
-    assert beliefs.of([clause], 0)[0] > 0.5
+    assert believed() and sure() > 0.9
     for _ in range(LOOKS):
         beliefs.see(beside)
     assert beliefs.of([clause], 0)[0] < 0.1
