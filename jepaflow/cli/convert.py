@@ -38,7 +38,7 @@ class Args:
     overwrite: bool = False
     """Replace an existing store once the new one is whole, or begin an interrupted one anew."""
     workers: int = 1
-    """Processes that decode; one for each core is the most that helps. Each holds about two episodes of one camera in memory."""
+    """Processes that decode: for many cores, two gain nothing from them. Each holds about two episodes of one camera in memory."""
     json: Path | None = None
     """Write the figures to this file."""
 
