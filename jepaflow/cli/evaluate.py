@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -48,6 +49,9 @@ class Args:
     protocol: str | None = None
     """A named protocol (two_room_25, maze_far, so101/reach_25, so101/push_25, so101/pick_25, ...): trials that nobody trained on.
     Left out: the run's own held-out episodes."""
+    fix: tuple[str, ...] = ()
+    """Plan in another look of an arm's desk, goal pictures too: light.level=0.25 table.color=0.35,0.45,0.55 camera.laptop=0.03,0.02,0.02
+    distractors=3 object.color=green ..."""
     seeds: int = 3
     """Evaluation seeds that share a named protocol's trials."""
     episodes: int | None = None
@@ -111,7 +115,7 @@ def run(args: Args) -> int:
                 _strip(args, trained, trials, evaluations[0], seeded)
     assert trials is not None
     evaluation = pool(evaluations)
-    _show(evaluation, trials)
+    _show(evaluation, trials, args.fix)
     if args.picture is not None:
         draw_paths(args.picture, find_world(trials.env), evaluation.planner, evaluation.goals)
         console.print(f"Paths of the first trials: {args.picture}")
@@ -143,20 +147,23 @@ def _trials(args: Args, trained: Run, index: int) -> list[Trials]:
     if args.protocol is not None:
         named = load_protocol(args.protocol)
         named = named.first(args.episodes) if args.episodes is not None else named
-        return [named.part(j, args.seeds) for j in range(args.seeds)]
+        return [named.part(j, args.seeds).dressed(args.fix) for j in range(args.seeds)]
     seed = args.seed + index
     protocol = ProtocolConfig(args.offset, args.budget, args.episodes or 200, seed)
     world = find_world(args.env).make(8)
     listing = trained.path / "evaluation" / f"starts-{args.env.replace('/', '_')}-{args.offset}-seed{seed}.json"
     store = Store(trained.store_path)
-    return [held_out_trials(store, trained.val_episodes, args.env, protocol, already_solved(world), listing)]
+    trials = held_out_trials(store, trained.val_episodes, args.env, protocol, already_solved(world), listing)
+    return [trials.dressed(args.fix)]
 
 
 def _name(args: Args, trials: Trials) -> str:
     """Return the rows' name where none is given."""
     if args.protocol is None:
-        return f"{args.env}/success@{args.offset}"
-    return f"plan/{args.protocol.rpartition('/')[2]}/{args.solver.kind}"
+        name = f"{args.env}/success@{args.offset}"
+    else:
+        name = f"plan/{args.protocol.rpartition('/')[2]}/{args.solver.kind}"
+    return "/".join([name, *args.fix])
 
 
 def _seconds(text: str | None) -> float | None:
@@ -174,9 +181,10 @@ def _seconds(text: str | None) -> float | None:
         raise JepaflowError(f"--deadline {text} is not a time. Write it as 50ms or 0.2s.") from None
 
 
-def _show(evaluation: Evaluation, trials: Trials) -> None:
+def _show(evaluation: Evaluation, trials: Trials, fix: Sequence[str] = ()) -> None:
     """Print the table and one plain sentence."""
-    table = Table(title=f"{trials.env}: goal {trials.offset} control steps away, budget {trials.budget}")
+    look = f"; {', '.join(fix)}" if fix else ""
+    table = Table(title=f"{trials.env}: goal {trials.offset} control steps away, budget {trials.budget}{look}")
     for heading in ("", "reached, %", "at the end, %", "distance", "n"):
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     outcomes = {"plan": evaluation.planner, **evaluation.floors, **evaluation.ceilings}

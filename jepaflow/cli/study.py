@@ -150,6 +150,10 @@ class TransferFilms(Published):
     """a store of films (jepaflow convert FOLDER), frames of the same size as the robot's"""
     shares: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5)
     """of the training windows that are films'"""
+    success: str | None = None
+    """a protocol (so101/reach_25, ...) whose goals every model plans towards, in closed loop"""
+    trials: int = 60
+    """of that protocol"""
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,10 @@ class TransferLooks(Published):
 
     looks: tuple[Path, ...] = ()
     """stores of the same motions (jepaflow collect with the same --seed and another --fix), the usual look first"""
+    success: str | None = None
+    """a protocol (so101/reach_25, ...) whose goals every model plans towards, in closed loop, in every look"""
+    trials: int = 60
+    """of that protocol"""
 
 
 @dataclass(frozen=True)
@@ -298,13 +306,13 @@ def _design(args: Published, campaign: Campaign) -> Design:
     if isinstance(args, TransferArms):
         return designs.arms(args.train, args.seeds, args.sizes, campaign.runs)
     if isinstance(args, TransferFilms):
-        return designs.films(args.train, args.seeds, args.films, args.shares, campaign.runs)
+        return designs.films(args.train, args.seeds, args.films, args.shares, campaign.runs, _closed_loop(args))
     if isinstance(args, TransferLooks):
-        return designs.looks(args.train, args.seeds, args.looks)
+        return designs.looks(args.train, args.seeds, args.looks, _closed_loop(args))
     assert isinstance(args, Views)
     return designs.views(args.train, args.seeds, _closed_loop(args))
 
 
-def _closed_loop(args: Density | Views) -> tuple[str, int] | None:
+def _closed_loop(args: Density | Views | TransferFilms | TransferLooks) -> tuple[str, int] | None:
     """Protocol and trials; None when none is asked for."""
     return None if args.success is None else (args.success, args.trials)

@@ -8,6 +8,7 @@ an evaluation needs no dataset.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path
 from jepaflow.data.store import Store
 from jepaflow.evaluation.protocol import ProtocolConfig, Solved, draw_starts
+from jepaflow.sims.arms.dress import dress
+from jepaflow.sims.arms.env import ArmEnv
+from jepaflow.sims.registry import WorldOptions, find_world
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,27 @@ class Trials:
             goals=self.goals[:count],
             actions=self.actions[:count],
             episode=self.episode[:count],
+        )
+
+    def dressed(self, fix: Sequence[str]) -> Trials:
+        """Return the same trials in another look: starts and goals, and so the pictures of the goals.
+
+        Args:
+            fix: factors with their values, as `jepaflow collect --fix` takes them ("light.level=0.25"); empty: as they are.
+
+        Raises:
+            JepaflowError: the world has no such factor, or the factor changes more than the look.
+        """
+        if not fix:
+            return self
+        world = find_world(self.env).make(8, WorldOptions(fix=tuple(fix)))
+        assert isinstance(world, ArmEnv)  # the only worlds with factors; `make` refuses the others
+        pairs = [dress(world, np.stack(pair)) for pair in zip(self.starts, self.goals, strict=True)]
+        return replace(
+            self,
+            starts=np.stack([start for start, _ in pairs]),
+            goals=np.stack([goal for _, goal in pairs]),
+            made_by=f"{self.made_by}; {', '.join(fix)}",
         )
 
     def save(self, path: Path) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, new_figure, png, style
 from jepaflow.diagnosis.words import number, plain, show
 from jepaflow.studies.blindness import CAUSES, FEW, HEALTHY, PIECE, STRIDE, Autopsy, Ill, Symptom, blindness_rows
-from jepaflow.studies.outcome import Outcome, Table
+from jepaflow.studies.outcome import Outcome, Table, trained_on
 from jepaflow.training.config import TrainConfig
 
 BOTTOM = -1.0
@@ -48,8 +48,8 @@ def blindness_outcome(
         "Naming: each run in turn goes to the cause whose other runs' mean symptoms are nearest, symptoms scaled by their spread.",
     )
     limits = (
-        f"Reduced for this machine: {config.steps} steps (2,000 is the default), frames of 64 px: the healthy runs are not as good "
-        "as they could be, and what only shows late does not show here.",
+        trained_on(config)
+        + " The healthy runs may not be as good as they could be, and what only shows late does not show here.",
         "One dataset and causes that come alone; in the wild several come together.",
         "Runs of one cause differ in their seed alone and share their recordings: that each is named rightly here does not say that "
         "these figures name a cause on another dataset; how symptoms move does.",

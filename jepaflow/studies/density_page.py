@@ -7,7 +7,7 @@ from jepaflow.diagnosis.words import number, show, trained_for
 from jepaflow.studies.density import Density, Growth, density_rows, facts_of
 from jepaflow.studies.outcome import Outcome, Table
 from jepaflow.studies.powerlaw import FAR, WORTH
-from jepaflow.studies.success import PLANNED
+from jepaflow.studies.success import told
 from jepaflow.training.config import TrainConfig
 
 WORDS = {
@@ -64,9 +64,7 @@ def density_outcome(
         last = found.figures["steps"][every]
         method = (
             *method,
-            f"Success: the share of a protocol's trials whose goal is reached at some time ({PLANNED}). Random actions reach "
-            f"{number(last['success_random'].value)}, replayed recordings "
-            f"{number(last['success_replay'].value)}.",
+            told(*(last[f"success_{which}"].value for which in ("random", "still", "replay"))),
         )
     limits = [
         trained_for(plan.steps) + "Longer training may move all curves, and how much more data is worth.",

@@ -169,7 +169,14 @@ def arms(config: TrainConfig, seeds: int, sizes: Sequence[int], runs: Path) -> D
     return Design(between.arms_study(config, both, seeds, sizes), tell)
 
 
-def films(config: TrainConfig, seeds: int, path: Path, shares: Sequence[float], runs: Path) -> Design:
+def films(
+    config: TrainConfig,
+    seeds: int,
+    path: Path,
+    shares: Sequence[float],
+    runs: Path,
+    success: tuple[str, int] | None = None,
+) -> Design:
     """What do films without a robot do to a model?
 
     Args:
@@ -178,14 +185,14 @@ def films(config: TrainConfig, seeds: int, path: Path, shares: Sequence[float], 
         path: a store of films.
         shares: of the training windows that are films'.
         runs: folder of the runs; stores of mixed-in films lie beside them.
+        success: a protocol and how many of its trials are planned by every model.
 
     Raises:
         JepaflowError: as `films_study`.
     """
-    study, store = (
-        foreign.films_study(config, path, shares, seeds, runs / "stores", store_mark(path)),
-        Store(config.dataset.path[0]),
-    )
+    extra = () if success is None else (Success(*success),)
+    study = foreign.films_study(config, (path, store_mark(path)), shares, seeds, runs / "stores", extra)
+    store = Store(config.dataset.path[0])
 
     def tell(results: Sequence[Result]) -> Outcome:
         step = config.block / store.fps
@@ -196,28 +203,28 @@ def films(config: TrainConfig, seeds: int, path: Path, shares: Sequence[float], 
     return Design(study, tell)
 
 
-def looks(config: TrainConfig, seeds: int, stores: Sequence[Path]) -> Design:
+def looks(config: TrainConfig, seeds: int, stores: Sequence[Path], success: tuple[str, int] | None = None) -> Design:
     """What does another look of the same world cost?
 
     Args:
         config: of the training, in the usual look.
         seeds: trainings.
         stores: recordings of the same motions, the usual look first.
+        success: a protocol and how many of its trials are planned by every model in every look.
 
     Raises:
-        JepaflowError: as `looks_study`.
+        JepaflowError: as `looks_study` and `SuccessInLooks`; nothing says what was changed in a look's store.
     """
-    study, store = look.looks_study(config, stores, seeds), Store(config.dataset.path[0])
+    extra: tuple[Measure, ...] = ()
+    if success is not None:
+        in_looks = tuple((path.stem, look.fixed(path, success[0])) for path in stores)
+        extra = (look.SuccessInLooks(Success(*success), in_looks),)
+    study, store = look.looks_study(config, stores, seeds, extra), Store(config.dataset.path[0])
 
     def tell(results: Sequence[Result]) -> Outcome:
-        told, episodes = {path.stem: _changed(path) for path in stores}, Store(stores[0]).num_episodes
+        told = {path.stem: ", ".join(look.collected(path).get("fix", [])) for path in stores}
+        episodes = Store(stores[0]).num_episodes
         step = config.block / store.fps
         return looks_outcome(look.gather(results), told, config, store.path.stem, step, episodes, seeds)
 
     return Design(study, tell)
-
-
-def _changed(store: Path) -> str:
-    """What was fixed when a store's dataset was recorded, as far as its folder beside it tells."""
-    record = store.with_suffix("") / "meta" / "collect.json"
-    return ", ".join(map(str, read_json(record).get("fix", []))) if record.is_file() else ""

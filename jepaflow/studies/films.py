@@ -24,7 +24,7 @@ from jepaflow.diagnosis.as_row import as_row
 from jepaflow.diagnosis.latents import ENCODE_BATCH
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.surprise_scores import auroc
-from jepaflow.studies.cells import Cell, Result, Study, with_steps
+from jepaflow.studies.cells import Cell, Measure, Result, Study, with_steps
 from jepaflow.studies.disturbed import Disturbed
 from jepaflow.studies.evidence import Evidence, stacked
 from jepaflow.studies.measures import Foretelling, Reading, Shape
@@ -110,24 +110,29 @@ def _tiny(frames: ndarray) -> Float[ndarray, "n F"]:
 
 
 def films_study(
-    config: TrainConfig, films: Path, shares: Sequence[float], seeds: int, folder: Path, mark: str
+    config: TrainConfig,
+    source_of_films: tuple[Path, str],
+    shares: Sequence[float],
+    seeds: int,
+    folder: Path,
+    extra: Sequence[Measure] = (),
 ) -> Study:
     """One cell for each share and seed.
 
     Args:
         config: of the training, with the robot's store.
-        films: a store of films.
+        source_of_films: a store of films, and its mark.
         shares: of the training windows that are films', 0 among them.
         seeds: of each.
         folder: where stores of mixed-in films go.
-        mark: of the films' store.
+        extra: measures beside the study's own.
 
     Raises:
         JepaflowError: for a share out of range, or films that are too short.
     """
     if any(not 0 <= share < 1 for share in shares) or 0 not in shares:
         raise JepaflowError("--shares are those of the films among all windows: from 0 to below 1, with 0 among them.")
-    source, dataset = config.dataset.path[0], config.dataset
+    (films, mark), source, dataset = source_of_films, config.dataset.path[0], config.dataset
     robot, other, span = Store(source), Store(films), config.frames * config.block
     long = [e for e in range(other.num_episodes) if other.ep_len[e] >= span * max(1, round(other.fps / robot.fps))]
     if len(long) < 3:
@@ -150,13 +155,14 @@ def films_study(
         for name, own in made.items()
     ]
     ways = Disturbed(lates=(), moves=(2,))
-    measures = (
+    measures: tuple[Measure, ...] = (
         Foretelling(HORIZON, config.history),
         Shape(),
         Reading(),
         Seeing(HORIZON),
         ways,
         Foreign(films, tuple(kept), mark),
+        *extra,
     )
     return Study("films", tuple(cells), measures)
 
@@ -183,7 +189,11 @@ def gather(results: Sequence[Result]) -> tuple[Mixed, ...]:
 
 
 def _mixed(share: float, runs: Sequence[Readings]) -> Mixed:
-    seeds = {"skill@1": tuple(float(one.ratios["skill"].values()[0]) for one in runs)}
+    seeds = {
+        f"{name}@1": tuple(float(one.ratios[name].values()[0]) for one in runs)
+        for name in ("skill", "success")
+        if name in runs[0].ratios
+    }
     for name in SCALARS:
         seeds[name] = tuple(v for one in runs if (v := one.scalars.get(name)) is not None)
     return Mixed(share, pooled(runs, HORIZONS), seeds, tuple(verdict_name(one.scalars["verdict"]) for one in runs))
@@ -214,6 +224,10 @@ def films_rows(found: Sequence[Mixed], stem: str, seeds: int) -> tuple[Row, ...]
                 rows += as_row(f"{at}/{name}", figure, "skill", over, {"copy_last": 0.0}, seeds=seeds)
             elif name.endswith("_r2"):
                 rows += as_row(f"{at}/{name}", figure, "R²", over, {"mean": 0.0}, seeds=seeds)
+            elif name == "success@1":
+                floors = {which: one.figures[f"success_{which}"].value for which in ("random", "still")}
+                note, ceilings = "95 % interval over seeds and trials", {"replay": one.figures["success_replay"].value}
+                rows += as_row(f"{at}/{name}", figure, "fraction", note, floors, ceilings, seeds=seeds)
             elif name.endswith("_agreement@1"):
                 note = f"latent of a picture shifted by 2 px against its own, 1 − distance²/variance; {over}"
                 rows += as_row(f"{at}/moved_agreement", figure, "fraction", note, {"mean_latent": 0.0}, seeds=seeds)

@@ -8,12 +8,15 @@ from matplotlib.axes import Axes
 from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, new_figure, png, style
 from jepaflow.diagnosis.words import plain, show
 from jepaflow.studies.films import HELD_SHARE, Mixed, films_rows
-from jepaflow.studies.outcome import Outcome, Table
+from jepaflow.studies.outcome import Outcome, Table, trained_on
+from jepaflow.studies.success import told
 from jepaflow.training.config import TrainConfig
 
+SUCCESS = "success@1"
 WORDS = {
     "skill@1": "skill, 1 model step ahead",
     "skill@10": "skill, 10 model steps ahead",
+    "success@1": "success in closed loop",
     "effective_rank": "effective rank (directions)",
     "gaussian_distance": "distance from N(0, I)",
     "foreign_auroc": "AUROC, films against robot, latent",
@@ -42,7 +45,7 @@ def films_outcome(
         seeds: of each share.
     """
     shares = ", ".join(f"{100 * one.share:g}" for one in found)
-    method = (
+    method: tuple[str, ...] = (
         f"Films ({films}) are mixed into the training on {data} as frames without actions, each told the robot's mean action, so that "
         f"{shares} % of all windows are theirs; short films are repeated. {seeds} seeds; {config.steps} optimizer steps of "
         f"{config.batch_size} windows for all, so the robot's windows become fewer by as much. Preset {config.preset}.",
@@ -53,9 +56,12 @@ def films_outcome(
         "of 8×8 px in place of latents.",
         "Stability: agreement of the latents of a picture shifted by 2 of 64 px with its own, 1 − distance²/variance.",
     )
+    none = found[0].figures
+    if succeeded := SUCCESS in none:
+        method = (*method, told(*(none[f"success_{which}"].value for which in ("random", "still", "replay"))))
     limits = (
-        f"Reduced for this machine: {config.steps} steps (2,000 is the default), frames of 64 px. Success in closed loop is not measured: "
-        "CR5 is a real arm, and at so few steps no model plans well.",
+        trained_on(config)
+        + ("" if succeeded else " Success in closed loop is not measured: it takes a simulated world (--success)."),
         "At equal steps every film takes the place of a robot's window: part of what is lost is lost for want of those, and no run "
         "tells the two apart.",
         "A few short clips of streets, hands and flowers are not the web. That the robot's scene never changes makes films easy to "
@@ -69,8 +75,8 @@ def films_outcome(
         method=method,
         answers=_answers(found),
         limits=limits,
-        captions={"films": "Points: means over seeds; small dots: single seeds; bars: 95 % over seeds and held-out episodes for skill, R² "
-                  "and agreement, else the min and max of the seeds. Dashed: the floor."},
+        captions={"films": "Points: means over seeds; small dots: single seeds; bars: 95 % over seeds and held-out "
+                  "episodes (or trials) for skill, R², agreement and success, else the min and max of the seeds. Dashed: the floor."},
         tables=(_table(found),),
         rows=films_rows(found, f"transfer/{data}", seeds),
         facts=_facts(found),
@@ -79,7 +85,15 @@ def films_outcome(
 
 def _names(found: Sequence[Mixed]) -> list[str]:
     first = found[0].figures
-    known = ["skill@1", "skill@10", *(n for n in first if n.endswith("_r2")), "effective_rank", "gaussian_distance"]
+    reached = [SUCCESS] * (SUCCESS in first)
+    known = [
+        "skill@1",
+        "skill@10",
+        *(n for n in first if n.endswith("_r2")),
+        *reached,
+        "effective_rank",
+        "gaussian_distance",
+    ]
     return [*known, *(n for n in first if n.endswith("_agreement@1")), "foreign_auroc", "foreign_auroc_pixels"]
 
 
@@ -111,7 +125,10 @@ def _table(found: Sequence[Mixed]) -> Table:
             for n in names
         ]
         rows.append((f"{100 * one.share:g} %", *figures, ", ".join(one.verdicts)))
-    note = "Brackets: 95 % intervals over seeds and held-out episodes for skill, R² and agreement; else the min and max of the seeds."
+    note = (
+        "Brackets: 95 % intervals over seeds and held-out episodes (or trials) for skill, R², agreement and success; else the min and "
+        "max of the seeds."
+    )
     return Table("By share of films", ("films", *map(words, names), "verdicts"), tuple(rows), note)
 
 
@@ -119,7 +136,9 @@ def _facts(found: Sequence[Mixed]) -> dict[str, Any]:
     names = _names(found)
     figures = {n: [[m.figures[n].value, m.figures[n].low, m.figures[n].high] for m in found] for n in names}
     seeds = {n: [list(m.seeds[n]) for m in found] for n in names if n in found[0].seeds}
-    return {"shares": [100 * m.share for m in found], "figures": figures, "seeds": seeds}
+    first = found[0].figures
+    floor = {SUCCESS: max(first[f"success_{which}"].value for which in ("random", "still"))} if SUCCESS in first else {}
+    return {"shares": [100 * m.share for m in found], "figures": figures, "seeds": seeds, "floors": floor}
 
 
 FLOORS = {"effective_rank": 1.0, "foreign_auroc": 0.5}
@@ -153,7 +172,7 @@ def _draw(ax: Axes, name: str, facts: dict[str, Any]) -> None:
         ax.errorbar(at, values, error, fmt="o-", color=colour, markersize=4.5, linewidth=1.3, label=label)
         for x, each in zip(at, facts["seeds"].get(one, [])):
             ax.plot([x + 0.8] * len(each), each, ".", color=colour, alpha=0.5, markersize=5, mew=0)
-    ax.axhline(FLOORS.get(name, 0.0), color=MUTED, linewidth=1, linestyle="--")
+    ax.axhline((FLOORS | facts.get("floors", {})).get(name, 0.0), color=MUTED, linewidth=1, linestyle="--")
     ax.set_xlabel("films among the training windows (%)", fontsize=9, color=INK)
     label = words(name) if name == "gaussian_distance" else words(name).replace(", ", ",\n", 1)
     ax.set_ylabel(label, fontsize=9, color=INK)

@@ -10,9 +10,16 @@ from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, new_figure, png, styl
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import number, show
 from jepaflow.studies.looks import Look, looks_rows
-from jepaflow.studies.outcome import Outcome, Table
+from jepaflow.studies.outcome import Outcome, Table, trained_on
+from jepaflow.studies.success import told as told_of_success
 from jepaflow.training.config import TrainConfig
 
+WORDS = {
+    "skill@1": "skill, 1 model step ahead",
+    "skill@5": "skill, 5 model steps ahead",
+    "success": "success in closed loop",
+    "agreement": "latent agreement with the usual look",
+}
 BOTTOM = -1.5
 """Values below this are off the chart, and written at its edge."""
 MISLED, KEPT = 0.5, 0.95
@@ -39,7 +46,7 @@ def looks_outcome(
         episodes: of each recording.
         seeds: of the training.
     """
-    method = (
+    method: tuple[str, ...] = (
         f"{seeds} models of {data} ({config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}), all of the "
         f"usual look; {episodes} episodes recorded anew in each look: the same motions, one factor changed. A model step is "
         f"{step_seconds:.2g} s.",
@@ -47,9 +54,15 @@ def looks_outcome(
         "R²: probes fitted on training episodes in the usual look. Agreement: 1 − squared distance between the latents of the same "
         "instant in both looks / the variance in the usual one (1: the same; 0: no nearer than the mean latent).",
     )
+    if succeeded := "success" in found[0].figures:
+        method = (
+            *method,
+            told_of_success(*(found[0].bounds[which] for which in ("random", "still", "replay")))
+            + f" The same trials in every look, the goal's picture taken in that look, too; replayed recordings reach at least "
+            f"{number(min(look.bounds['replay'] for look in found))} in each.",
+        )
     limits = (
-        f"Reduced for this machine: {config.steps} steps (2,000 is the default), frames of 64 px. Success in closed loop is not "
-        "measured: at so few steps no model plans well enough.",
+        trained_on(config) + ("" if succeeded else " Success in closed loop is not measured (--success does)."),
         "One value of each factor, chosen by hand: how much is lost depends on how much is changed.",
         "Skill in a changed look is a ratio in the latents of what is seen there: a model may foretell well what it misreads. R² "
         "and agreement say whether it misreads.",
@@ -60,8 +73,8 @@ def looks_outcome(
         method=method,
         answers=_answers(found),
         limits=limits,
-        captions={"looks": "Means over seeds with 95 % intervals over seeds and episodes; dots: single seeds. Dashed: the floor "
-                  "(“nothing changes”, the mean); grey line: the usual look."},
+        captions={"looks": "Means over seeds with 95 % intervals over seeds and episodes or trials; dots: single seeds. Dashed: the floor "
+                  "(“nothing changes”, the mean, the better of random actions and none); grey line: the usual look."},
         tables=(_table(found, told),),
         rows=looks_rows(found, f"transfer/{data}", seeds),
         facts=_facts(found),
@@ -70,14 +83,30 @@ def looks_outcome(
 
 def _answers(found: Sequence[Look]) -> tuple[str, ...]:
     usual, changed = found[0], found[1:]
-    names = [n for n in usual.figures if n.startswith("skill@") or n.endswith("_r2")]
+    names = [n for n in usual.figures if n.startswith("skill@") or n.endswith("_r2") or n == "success"]
     said = [_sorted(changed)]
     ordered = sorted(changed, key=lambda look: look.figures["agreement"].value)
     said.append("Latent agreement with the usual look: " + _listed(ordered, "agreement") + ".")
     for name in names:
-        words = f"R² of the {name[:-3]}" if name.endswith("_r2") else name
+        words = f"R² of the {name[:-3]}" if name.endswith("_r2") else WORDS.get(name, name)
         said.append(f"{words}: {show(usual.figures[name])} in the usual look; {_listed(ordered, name)}.")
+    if "success" in names:
+        said.insert(1, _reached(changed))
     return tuple(said)
+
+
+def _reached(changed: Sequence[Look]) -> str:
+    """Which looks surely cost success, trial by trial against the usual one, and which do not."""
+    lost = [look for look in changed if look.figures["success_change"].high < 0]
+    rest = [look for look in changed if look not in lost]
+    parts = []
+    if lost:
+        parts.append(
+            "surely costs success: " + ", ".join(f"{k.name} {show(k.figures['success_change'])}" for k in lost)
+        )
+    if rest:
+        parts.append("does not surely: " + ", ".join(f"{k.name} {show(k.figures['success_change'])}" for k in rest))
+    return "Against the usual look, trial by trial, " + "; ".join(parts) + "."
 
 
 def _sorted(changed: Sequence[Look]) -> str:
@@ -104,7 +133,7 @@ def _short(one: Estimate) -> str:
 
 
 def _table(found: Sequence[Look], told: Mapping[str, str]) -> Table:
-    names = [*found[0].figures, "agreement"]
+    names = [*found[0].figures, *(["success_change"] if "success" in found[0].figures else []), "agreement"]
     rows = [
         (
             look.name,
@@ -113,33 +142,34 @@ def _table(found: Sequence[Look], told: Mapping[str, str]) -> Table:
         )
         for look in found
     ]
-    heads = ("look", "changed", *(n.replace("_r2", ", R²") for n in names))
-    return Table("By look", heads, tuple(rows), "Brackets: 95 % intervals over seeds and episodes.")
+    heads = ("look", "changed", *(n.replace("_r2", ", R²").replace("_change", ", change") for n in names))
+    return Table("By look", heads, tuple(rows), "Brackets: 95 % intervals over seeds and episodes (success: trials).")
 
 
 def _facts(found: Sequence[Look]) -> dict[str, Any]:
     figures = {
         look.name: {n: [e.value, e.low, e.high, list(look.seeds[n])] for n, e in look.figures.items()} for look in found
     }
-    return {"looks": figures}
+    floor = {look.name: max(look.bounds["random"], look.bounds["still"]) for look in found if look.bounds}
+    return {"looks": figures, "success_floor": floor}
 
 
 def draw_looks(outcome: Outcome) -> dict[str, bytes]:
     """A panel for each figure, a bar for each look."""
     looks = outcome.facts["looks"]
     usual = next(iter(looks.values()))
-    names = ["skill@1", *(n for n in usual if n.endswith("_r2")), "agreement"]
+    names = ["skill@1", *(n for n in usual if n.endswith("_r2") or n == "success"), "agreement"]
     figure = new_figure(10.4, 3.3 * ((len(names) + 1) // 2))
     axes = figure.subplots((len(names) + 1) // 2, 2, squeeze=False).ravel()
     for ax, name in zip(axes, names):
-        _draw(ax, name, looks)
+        _draw(ax, name, looks, outcome.facts["success_floor"] if name == "success" else {})
     for ax in axes[len(names) :]:
         ax.set_axis_off()
     figure.suptitle(outcome.title, fontsize=11, color=INK)
     return {"looks": png(figure)}
 
 
-def _draw(ax: Axes, name: str, looks: dict[str, Any]) -> None:
+def _draw(ax: Axes, name: str, looks: dict[str, Any], floors: dict[str, float]) -> None:
     style(ax)
     known = {look: figures[name] for look, figures in looks.items() if name in figures}
     at = np.arange(len(known))
@@ -152,7 +182,8 @@ def _draw(ax: Axes, name: str, looks: dict[str, Any]) -> None:
         ax.plot([x + 0.18] * len(seeds), seeds, ".", color=INK, markersize=4, mew=0)
     if usual in known:
         ax.axhline(known[usual][0], color=MUTED, linewidth=0.8)
-    ax.axhline(0, color=MUTED, linewidth=1, linestyle="--")
+    for place, look in enumerate(known):
+        ax.plot([place - 0.5, place + 0.5], [floors.get(look, 0.0)] * 2, color=MUTED, linewidth=1, linestyle="--")
     low = float(min(lo for _, lo, *_ in known.values()))
     ax.set_ylim(max(BOTTOM, min(-0.05, 1.1 * low)), 1.02)
     for place, value in enumerate(values.tolist()):
@@ -160,5 +191,4 @@ def _draw(ax: Axes, name: str, looks: dict[str, Any]) -> None:
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
             ax.text(place, BOTTOM + 0.08, f"↓ {number(value, 1)}", ha="center", fontsize=8, color=INK, bbox=box)
     ax.set_xticks(at, list(known), fontsize=8, rotation=30, ha="right")
-    words = {"skill@1": "skill, 1 model step ahead", "agreement": "latent agreement with the usual look"}
-    ax.set_ylabel(words.get(name, f"R² of the {name[:-3]}"), fontsize=9, color=INK)
+    ax.set_ylabel(WORDS.get(name, f"R² of the {name[:-3]}"), fontsize=9, color=INK)

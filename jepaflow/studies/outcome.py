@@ -17,7 +17,10 @@ from typing import Any
 from jepaflow.common.errors import JepaflowError
 from jepaflow.common.files import atomic_path, read_json, write_json
 from jepaflow.common.results import Row
+from jepaflow.data.store import Store
+from jepaflow.diagnosis.words import trained_for
 from jepaflow.studies.cells import Result
+from jepaflow.training.config import TrainConfig
 
 SUMMARY, RUNS = "summary.json", "runs.jsonl"
 DIGITS = 9
@@ -87,6 +90,11 @@ def write_outcome(folder: Path, study: str, outcome: Outcome) -> Path:
     path = folder / SUMMARY
     write_json(path, _rounded({"study": study, **asdict(outcome)}))
     return path
+
+
+def trained_on(config: TrainConfig) -> str:
+    """Say as a limit how long models were trained, on frames of which size."""
+    return f"{trained_for(config.steps)}Frames of {Store(config.dataset.path[0]).image_size} px."
 
 
 def read_outcome(path: Path) -> tuple[str, Outcome]:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from jepaflow.common.errors import JepaflowError
+from jepaflow.diagnosis.words import number
 from jepaflow.evaluation.closed_loop import plan_trials, world_of
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.planner import PlannerConfig
 from jepaflow.evaluation.run import floors_and_ceiling
+from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import ControllerConfig
 from jepaflow.planning.cost import CostConfig
@@ -59,12 +61,28 @@ class Success:
         Raises:
             JepaflowError: the run does not fit its world.
         """
-        run, trials = evidence.run, load_protocol(self.protocol).first(self.trials)
-        solver, cost = ARM if trials.env.partition("/")[0] in ARMS else (SOLVER, CostConfig(path=1.0))
-        settings = PlannerConfig(ControllerConfig(solver, cost))
-        outcome, _ = plan_trials(run, trials, settings)
-        floors, ceilings = floors_and_ceiling(world_of(run, trials.env), trials, 0, run.model.config.block)
-        failed, one = 1.0 - outcome.ever.astype(np.float64)[:, None], np.ones((len(trials), 1))
-        rates = {"random": floors["random"], "still": floors["still"], "replay": ceilings["replay"]}
-        scalars = {f"success_{name}": found.ever_rate for name, found in rates.items()}
-        return Readings({"success": Ratio(tuple(range(len(trials))), failed, one, one)}, scalars)
+        return attempt(evidence, load_protocol(self.protocol).first(self.trials))
+
+
+def attempt(evidence: Evidence, trials: Trials) -> Readings:
+    """Plan some trials; the figures are those of `Success`.
+
+    Raises:
+        JepaflowError: the run does not fit its world.
+    """
+    run = evidence.run
+    solver, cost = ARM if trials.env.partition("/")[0] in ARMS else (SOLVER, CostConfig(path=1.0))
+    outcome, _ = plan_trials(run, trials, PlannerConfig(ControllerConfig(solver, cost)))
+    floors, ceilings = floors_and_ceiling(world_of(run, trials.env), trials, 0, run.model.config.block)
+    failed, one = 1.0 - outcome.ever.astype(np.float64)[:, None], np.ones((len(trials), 1))
+    rates = {"random": floors["random"], "still": floors["still"], "replay": ceilings["replay"]}
+    scalars = {f"success_{name}": found.ever_rate for name, found in rates.items()}
+    return Readings({"success": Ratio(tuple(range(len(trials))), failed, one, one)}, scalars)
+
+
+def told(random: float, still: float, replay: float) -> str:
+    """Say how success is measured, beside its floors and its ceiling."""
+    return (
+        f"Success: the share of a protocol's trials whose goal is reached at some time ({PLANNED}). Random actions reach "
+        f"{number(random)}, doing nothing {number(still)}, replayed recordings {number(replay)}."
+    )

@@ -10,7 +10,7 @@ from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, OTHER, OWN, new_figur
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import number, show, trained_for
 from jepaflow.studies.outcome import Outcome, Table
-from jepaflow.studies.success import PLANNED
+from jepaflow.studies.success import told
 from jepaflow.studies.views import View, Views, deviation, views_rows
 from jepaflow.training.config import TrainConfig
 
@@ -46,9 +46,7 @@ def views_outcome(found: Views, config: TrainConfig, store: Store, held_out: int
     if succeeded := SUCCESS in first:
         method = (
             *method,
-            f"Success: the share of a protocol's trials whose goal is reached at some time ({PLANNED}). Random actions reach "
-            f"{number(first['success_random'].value)}, doing nothing {number(first['success_still'].value)}, replayed recordings "
-            f"{number(first['success_replay'].value)}.",
+            told(*(first[f"success_{which}"].value for which in ("random", "still", "replay"))),
         )
     limits = (
         trained_for(config.steps) + ("" if succeeded else "Success in closed loop is not measured."),

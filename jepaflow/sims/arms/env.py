@@ -21,12 +21,12 @@ from jaxtyping import Float32, UInt8
 
 from jepaflow.common.errors import JepaflowError
 from jepaflow.sims.arms.arm import MOTORS, Arm
-from jepaflow.sims.arms.desk import DISTRACTORS, LIGHT, SUBSTEPS, Desk
+from jepaflow.sims.arms.desk import SUBSTEPS, Desk
 from jepaflow.sims.arms.factors import FACTORS, PALETTE, Factors, nearest_colour
 from jepaflow.sims.arms.koch import KOCH
-from jepaflow.sims.arms.look import look_colours, look_names, plain_look, read_look, write_look
+from jepaflow.sims.arms.look import factor_look, look_colours, look_names, plain_look, read_look, write_look
 from jepaflow.sims.arms.so101 import SO101
-from jepaflow.sims.arms.tasks import TASKS, Scene, clear_of_bins, free_place
+from jepaflow.sims.arms.tasks import TASKS, Scene, clutter
 from jepaflow.sims.rendering import Renderer, make_renderer
 
 ARMS: dict[str, Arm] = {arm.name: arm for arm in (SO101, KOCH)}
@@ -302,18 +302,8 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         desk, scene = self.desk, self.scene
         vector = plain_look(desk, [PALETTE[c] for c in scene.colours], [PALETTE[c] for c in scene.bins])
         at = {name: i for i, name in enumerate(look_names(desk))}
-        for i in range(self.rules.layout.cubes):
-            vector[at[f"cube{i}_half"]] *= values["object.size"]
-        angle, radius = np.radians(values["light.place"]), np.hypot(LIGHT[0], LIGHT[1])
-        vector[at["light_x"] : at["light_x"] + 4] = (
-            radius * np.cos(angle),
-            radius * np.sin(angle),
-            LIGHT[2],
-            values["light.level"],
-        )
-        vector[at["table_red"] : at["table_red"] + 3] = values["table.color"]
-        for camera in ("laptop", "phone"):
-            vector[at[f"{camera}_shift_x"] : at[f"{camera}_shift_x"] + 3] = values[f"camera.{camera}"]
+        for name, number in factor_look(desk, values).items():
+            vector[at[name]] = number
         return vector.astype(np.float32).astype(np.float64)
 
     def _obstruct(self, obstacle: str) -> None:
@@ -350,17 +340,6 @@ class ArmEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     def _clutter(self, count: int, rng: np.random.Generator) -> None:
         """Put distractors where nothing else is, and away from the straight way."""
-        desk, place = self.desk, self.arm.workplace
         start, goal = self._way()
         taken = [start + share * (goal - start) for share in np.linspace(0, 1, 7)]
-        taken += [desk.cube(i)[:2] for i in range(self.rules.layout.cubes)]
-        across = (place.across[0] - 0.03, -place.across[0] + 0.03)
-        for i in range(DISTRACTORS):
-            desk.put(f"distractor{i}", None)
-        for i in range(count):
-            spots = (free_place(desk, rng, taken, 0.03 + 1.5 * place.cube, across, 0.04) for _ in range(200))
-            spot = next((spot for spot in spots if spot is not None and clear_of_bins(desk, spot, 0.03)), None)
-            if spot is None:
-                return  # the desk is full: fewer distractors
-            desk.put(f"distractor{i}", (spot[0], spot[1], 0.0), float(rng.uniform(-np.pi, np.pi)))
-            taken.append(spot)
+        clutter(self.desk, count, taken, rng)

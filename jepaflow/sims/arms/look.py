@@ -6,6 +6,9 @@ Writing a vector changes a desk's own copy of the model, masses and inertias wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import mujoco
 import numpy as np
 from jaxtyping import Float
@@ -33,6 +36,30 @@ def plain_look(
     parts = [*([*colour, half] for colour in cubes), *(list(colour) for colour in bins)]
     parts += [[*LIGHT, LIGHT_LEVEL], list(TABLE), [0.0] * 3 * len(SHIFTED)]
     return np.array([number for part in parts for number in part])
+
+
+def factor_look(desk: Desk, values: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of the look that these factors of variation decide, by name; colours are the task's to choose."""
+    found: dict[str, float] = {}
+    if "object.size" in values:
+        half = desk.arm.workplace.cube * values["object.size"]
+        found |= {f"cube{i}_half": half for i in range(desk.layout.cubes)}
+    if "light.place" in values:
+        angle, radius = np.radians(values["light.place"]), np.hypot(LIGHT[0], LIGHT[1])
+        found |= {
+            "light_x": float(radius * np.cos(angle)),
+            "light_y": float(radius * np.sin(angle)),
+            "light_z": LIGHT[2],
+        }
+    if "light.level" in values:
+        found["light_level"] = values["light.level"]
+    if "table.color" in values:
+        found |= dict(zip(("table_red", "table_green", "table_blue"), values["table.color"], strict=True))
+    for camera in SHIFTED:
+        if f"camera.{camera}" in values:
+            names = [f"{camera}_shift_{axis}" for axis in "xyz"]
+            found |= dict(zip(names, values[f"camera.{camera}"], strict=True))
+    return found
 
 
 def read_look(desk: Desk) -> Float[np.ndarray, " n"]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.sims.arms.desk import BIN_WALL, Desk, Layout
+from jepaflow.sims.arms.desk import BIN_WALL, DISTRACTORS, Desk, Layout
 from jepaflow.sims.arms.factors import PALETTE
 
 STILL = 0.05
@@ -174,6 +174,22 @@ def clear_of_bins(desk: Desk, place: np.ndarray, room: float | None = None) -> b
     reach = desk.arm.workplace.bin_half + 2 * BIN_WALL + room
     bins = [desk.place(f"bin{i}")[:2] for i in range(desk.layout.bins) if desk.is_there(f"bin{i}")]
     return all(np.abs(place[:2] - other).max() > reach for other in bins)
+
+
+def clutter(desk: Desk, count: int, taken: list[np.ndarray], rng: np.random.Generator) -> None:
+    """Put distractors where nothing else is: away from bins, cubes and the taken places (x, y), which get longer by theirs."""
+    place = desk.arm.workplace
+    taken += [desk.cube(i)[:2] for i in range(desk.layout.cubes)]
+    across = (place.across[0] - 0.03, -place.across[0] + 0.03)
+    for i in range(DISTRACTORS):
+        desk.put(f"distractor{i}", None)
+    for i in range(count):
+        spots = (free_place(desk, rng, taken, 0.03 + 1.5 * place.cube, across, 0.04) for _ in range(200))
+        spot = next((spot for spot in spots if spot is not None and clear_of_bins(desk, spot, 0.03)), None)
+        if spot is None:
+            return  # the desk is full: fewer distractors
+        desk.put(f"distractor{i}", (spot[0], spot[1], 0.0), float(rng.uniform(-np.pi, np.pi)))
+        taken.append(spot)
 
 
 def in_bin(desk: Desk, cube: int, which: int, layers: int = 1) -> bool:

@@ -1,0 +1,73 @@
+"""A state in another look is the state that a world with that look would have been in."""
+
+import numpy as np
+import pytest
+
+from jepaflow.common.errors import JepaflowError
+from jepaflow.evaluation.named import load_protocol
+from jepaflow.sims.arms.desk import DISTRACTORS
+from jepaflow.sims.arms.dress import dress
+from jepaflow.sims.arms.env import ArmEnv
+
+LOOKS = [
+    ("reach", {"light.level": "0.25"}),
+    ("reach", {"light.place": "-120"}),
+    ("push", {"table.color": "0.35,0.45,0.55", "camera.phone": "0.03,0.02,0.02"}),
+    ("push", {"object.color": "green"}),
+    ("pick_place", {"object.color": "white", "bin.color": "green"}),
+]
+
+
+@pytest.mark.parametrize(("task", "fix"), LOOKS)
+def test_it_is_what_the_world_itself_would_show(task: str, fix: dict[str, str]) -> None:
+    plain, other = ArmEnv(task=task, image_size=32), ArmEnv(task=task, image_size=32, fix=fix)
+    state, pictures = plain.reset(seed=5)[1]["state"], other.reset(seed=5)[0]
+    wanted = other.get_state()
+    found = dress(other, state[None])[0]
+    np.testing.assert_array_equal(found, wanted)
+    assert not np.array_equal(found, state)
+    plain.set_state(found)  # a world of the usual look draws it as it was dressed
+    for key, picture in plain.observation().items():
+        np.testing.assert_array_equal(picture, pictures[key])
+
+
+def test_clutter_is_the_same_from_start_to_goal_and_touches_nothing() -> None:
+    trials = load_protocol("so101/push_25").first(10)
+    world = ArmEnv(task="push", image_size=16, fix={"distractors": 3})
+    names = list(world.state_names)
+    mocap = [i for i, name in enumerate(names) if name.startswith("mocap")]
+    others = np.setdiff1d(np.arange(len(names)), mocap)
+    for pair in zip(trials.starts, trials.goals, strict=True):
+        dressed = dress(world, np.stack(pair))
+        np.testing.assert_array_equal(dressed[:, others], np.stack(pair)[:, others])
+        np.testing.assert_array_equal(dressed, dress(world, np.stack(pair)))
+        places = []
+        for state in dressed:
+            world.set_state(state)
+            assert all(world.desk.is_there(f"distractor{i}") for i in range(DISTRACTORS))
+            clutter = {world.desk.model.body(f"distractor{i}").id for i in range(DISTRACTORS)}
+            table = world.desk.model.geom("table").id
+            touching = world.desk.data.contact.geom[: world.desk.data.ncon]
+            bodies = world.desk.model.geom_bodyid[touching]
+            assert not any(clutter & set(two) for two, geoms in zip(bodies.tolist(), touching) if table not in geoms)
+            places.append(np.stack([world.desk.place(f"distractor{i}") for i in range(DISTRACTORS)]))
+        np.testing.assert_array_equal(*places)
+
+
+def test_what_is_no_look_is_refused() -> None:
+    world = ArmEnv(task="push", image_size=16, fix={"object.size": 1.2})
+    with pytest.raises(JepaflowError, match=r"object\.size changes more than the look"):
+        dress(world, world.get_state()[None])
+
+
+def test_trials_in_another_look() -> None:
+    trials = load_protocol("so101/reach_25").first(2)
+    dark = trials.dressed(["light.level=0.25"])
+    assert trials.dressed([]) is trials and dark.made_by.endswith("; light.level=0.25")
+    assert not np.array_equal(dark.starts, trials.starts) and not np.array_equal(dark.goals, trials.goals)
+    np.testing.assert_array_equal(dark.actions, trials.actions)
+    for fix, message in (("light.level", "fixes nothing"), ("light=1", "no factor 'light'"), ("bin.color=red", "has no")):
+        with pytest.raises(JepaflowError, match=message):
+            trials.dressed([fix])
+    with pytest.raises(JepaflowError, match="no cameras, factors or models"):
+        load_protocol("two_room_25").dressed(["light.level=0.25"])
