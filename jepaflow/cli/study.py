@@ -272,6 +272,7 @@ def _published(args: Published) -> int:
         execute=embedded if args.ray is None else Cluster(args.ray, args.workers, args.gpu_fraction),
         most=args.runs,
         command=shlex.join(["jepaflow", *_typed(args)]),
+        stores=(*args.train.dataset.path, *(args.looks if isinstance(args, TransferLooks) else ())),
     )
     outcome = conduct(campaign, _design(args, campaign))
     if outcome is None:

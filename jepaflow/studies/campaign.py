@@ -7,6 +7,7 @@ from pathlib import Path
 from jepaflow.common.console import console
 from jepaflow.studies.cells import Result, Study
 from jepaflow.studies.outcome import Outcome, write_outcome, write_runs
+from jepaflow.studies.recipe import recipe
 from jepaflow.studies.runner import Execute, run_study
 
 
@@ -29,6 +30,7 @@ class Campaign:
         execute: how cells are run.
         most: at most so many new runs; None: all.
         command: what a reader types.
+        stores: that the command reads; how they were recorded is told before it.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Campaign:
     execute: Execute
     most: int | None = None
     command: str = ""
+    stores: tuple[Path, ...] = ()
 
 
 def conduct(campaign: Campaign, design: Design) -> Outcome | None:
@@ -57,7 +60,7 @@ def conduct(campaign: Campaign, design: Design) -> Outcome | None:
     if len(results) < len(study.cells):
         console.print(f"{len(results)} of {len(study.cells)} runs are known. The same command goes on with the others.")
         return None
-    outcome = replace(design.tell(results), command=campaign.command)
+    outcome = replace(design.tell(results), command="\n".join([*recipe(campaign.stores), campaign.command]))
     write_outcome(campaign.results, study.name, outcome)
     write_report(campaign.results)
     return outcome

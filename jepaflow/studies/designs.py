@@ -26,6 +26,7 @@ from jepaflow.studies.films_page import films_outcome
 from jepaflow.studies.looks_page import looks_outcome
 from jepaflow.studies.marks import store_mark
 from jepaflow.studies.outcome import Outcome
+from jepaflow.studies.recipe import collected
 from jepaflow.studies.success import Success
 from jepaflow.studies.views_page import views_outcome
 from jepaflow.training.config import TrainConfig
@@ -222,7 +223,7 @@ def looks(config: TrainConfig, seeds: int, stores: Sequence[Path], success: tupl
     study, store = look.looks_study(config, stores, seeds, extra), Store(config.dataset.path[0])
 
     def tell(results: Sequence[Result]) -> Outcome:
-        told = {path.stem: ", ".join(look.collected(path).get("fix", [])) for path in stores}
+        told = {path.stem: ", ".join(collected(path).get("fix", [])) for path in stores}
         episodes = Store(stores[0]).num_episodes
         step = config.block / store.fps
         return looks_outcome(look.gather(results), told, config, store.path.stem, step, episodes, seeds)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from jepaflow.common.errors import JepaflowError
-from jepaflow.common.files import read_json
 from jepaflow.common.results import Row
 from jepaflow.data.store import Store
 from jepaflow.diagnosis.as_row import as_row
@@ -31,6 +30,7 @@ from jepaflow.studies.evidence import Evidence
 from jepaflow.studies.marks import store_mark
 from jepaflow.studies.measures import Foretelling, Reading, Shape
 from jepaflow.studies.readings import Ratio, Readings, pool, pool_gain
+from jepaflow.studies.recipe import collected
 from jepaflow.studies.sight import Seeing
 from jepaflow.studies.success import Success, attempt
 from jepaflow.training.config import TrainConfig
@@ -104,12 +104,6 @@ class SuccessInLooks:
             ratios = {f"{name}:{key}": value for key, value in one.ratios.items()}
             found = found.merged(Readings(ratios, {f"{name}:{key}": value for key, value in one.scalars.items()}))
         return found
-
-
-def collected(store: Path) -> dict[str, Any]:
-    """Return what a store's dataset was collected with; empty where it does not lie beside the store."""
-    record = store.with_suffix("") / "meta" / "collect.json"
-    return dict(read_json(record)) if record.is_file() else {}
 
 
 def fixed(store: Path, protocol: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ What is made lies beside the study's runs, under a name that is a hash of what i
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -159,8 +160,9 @@ def make_store(
         out["step_idx"] = np.concatenate([np.arange(length) for length in lengths])
         out["ep_len"], out["ep_offset"] = lengths, np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
         with h5py.File(described) as other:
-            for key in ("jepaflow", "complete"):
-                out.attrs[key] = other.attrs[key]
+            about = json.loads(other.attrs["jepaflow"])
+            about["cameras"] = [c for i, c in enumerate(about["cameras"]) if i == 0 or f"pixels_{c}" in out]
+            out.attrs["jepaflow"], out.attrs["complete"] = json.dumps(about), other.attrs["complete"]
     return path
 
 

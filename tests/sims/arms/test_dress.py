@@ -66,7 +66,11 @@ def test_trials_in_another_look() -> None:
     assert trials.dressed([]) is trials and dark.made_by.endswith("; light.level=0.25")
     assert not np.array_equal(dark.starts, trials.starts) and not np.array_equal(dark.goals, trials.goals)
     np.testing.assert_array_equal(dark.actions, trials.actions)
-    for fix, message in (("light.level", "fixes nothing"), ("light=1", "no factor 'light'"), ("bin.color=red", "has no")):
+    for fix, message in (
+        ("light.level", "fixes nothing"),
+        ("light=1", "no factor 'light'"),
+        ("bin.color=red", "has no"),
+    ):
         with pytest.raises(JepaflowError, match=message):
             trials.dressed([fix])
     with pytest.raises(JepaflowError, match="no cameras, factors or models"):
