@@ -226,6 +226,7 @@ def looks(config: TrainConfig, seeds: int, stores: Sequence[Path], success: tupl
         told = {path.stem: ", ".join(collected(path).get("fix", [])) for path in stores}
         episodes = Store(stores[0]).num_episodes
         step = config.block / store.fps
-        return looks_outcome(look.gather(results), told, config, store.path.stem, step, episodes, seeds)
+        varied = collected(store.path).get("vary", [])
+        return looks_outcome(look.gather(results), told, varied, config, store.path.stem, step, episodes)
 
     return Design(study, tell)

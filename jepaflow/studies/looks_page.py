@@ -22,33 +22,37 @@ WORDS = {
 }
 BOTTOM = -1.5
 """Values below this are off the chart, and written at its edge."""
-MISLED, KEPT = 0.5, 0.95
-"""Latent agreement below which a look is called misread, and from which it is called hardly noticed."""
+FAR, KEPT = 0.5, 0.95
+"""Latent agreement below which a look is said to move latents far, and from which it hardly moves them. Whether it is misread,
+probes say: the latents of a model that has seen many looks may well tell which look it is."""
 
 
 def looks_outcome(
     found: Sequence[Look],
     told: Mapping[str, str],
+    varied: Sequence[str],
     config: TrainConfig,
     data: str,
     step_seconds: float,
     episodes: int,
-    seeds: int,
 ) -> Outcome:
     """Page and figures.
 
     Args:
         found: the usual look first.
         told: what was changed in each.
+        varied: factors that were drawn anew in every episode of the training.
         config: of the training.
         data: what the dataset is called.
         step_seconds: of a model step.
         episodes: of each recording.
-        seeds: of the training.
     """
+    seeds, which = len(found[0].seeds["skill@1"]), "all of the usual look"
+    if varied:
+        which = f"all of recordings in which these factors were drawn anew in every episode: {', '.join(varied)}"
     method: tuple[str, ...] = (
-        f"{seeds} models of {data} ({config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}), all of the "
-        f"usual look; {episodes} episodes recorded anew in each look: the same motions, one factor changed. A model step is "
+        f"{seeds} models of {data} ({config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}), "
+        f"{which}; {episodes} episodes recorded anew in each look: the same motions, one factor changed. A model step is "
         f"{step_seconds:.2g} s.",
         "Changed: " + "; ".join(f"{name}: {what}" for name, what in told.items() if what) + ".",
         "R²: probes fitted on training episodes in the usual look. Agreement: 1 − squared distance between the latents of the same "
@@ -61,15 +65,24 @@ def looks_outcome(
             + f" The same trials in every look, the goal's picture taken in that look, too; replayed recordings reach at least "
             f"{number(min(look.bounds['replay'] for look in found))} in each.",
         )
-    limits = (
+    limits: tuple[str, ...] = (
         trained_on(config) + ("" if succeeded else " Success in closed loop is not measured (--success does)."),
         "One value of each factor, chosen by hand: how much is lost depends on how much is changed.",
         "Skill in a changed look is a ratio in the latents of what is seen there: a model may foretell well what it misreads. R² "
         "and agreement say whether it misreads.",
     )
+    if succeeded:
+        limits += (
+            f"Success is compared {len(found) - 1} times, at 95 % each: of forty such comparisons one shows a fall that is none.",
+        )
+    if succeeded and config.proprio:
+        limits += (
+            "The joints of the goal are told beside its picture, and they say in any light where the hand shall be.",
+        )
+    never = "has seen such changes" if varied else "never saw one"
     return Outcome(
-        title=f"In another light: {data}",
-        question="What does a change of light, colour, camera or clutter cost a model that never saw one?",
+        title=f"In another light: {data}" + ", told its joints" * config.proprio,
+        question=f"What does a change of light, colour, camera or clutter cost a model that {never}?",
         method=method,
         answers=_answers(found),
         limits=limits,
@@ -84,41 +97,41 @@ def looks_outcome(
 def _answers(found: Sequence[Look]) -> tuple[str, ...]:
     usual, changed = found[0], found[1:]
     names = [n for n in usual.figures if n.startswith("skill@") or n.endswith("_r2") or n == "success"]
-    said = [_sorted(changed)]
+    said = [_reached(found)] if "success" in names else []
+    said.append(_sorted(changed))
     ordered = sorted(changed, key=lambda look: look.figures["agreement"].value)
     said.append("Latent agreement with the usual look: " + _listed(ordered, "agreement") + ".")
     for name in names:
         words = f"R² of the {name[:-3]}" if name.endswith("_r2") else WORDS.get(name, name)
         said.append(f"{words}: {show(usual.figures[name])} in the usual look; {_listed(ordered, name)}.")
-    if "success" in names:
-        said.insert(1, _reached(changed))
     return tuple(said)
 
 
-def _reached(changed: Sequence[Look]) -> str:
+def _reached(found: Sequence[Look]) -> str:
     """Which looks surely cost success, trial by trial against the usual one, and which do not."""
-    lost = [look for look in changed if look.figures["success_change"].high < 0]
-    rest = [look for look in changed if look not in lost]
-    parts = []
+    usual, ordered = found[0], sorted(found[1:], key=lambda look: look.figures["success_change"].value)
+    lost = [look for look in ordered if look.figures["success_change"].high < 0]
+    rest = [look.name for look in ordered if look not in lost]
+    floor = max(usual.bounds["random"], usual.bounds["still"])
+    parts = [f"Success {show(usual.figures['success'])} in the usual look (floor {number(floor)})"]
     if lost:
-        parts.append(
-            "surely costs success: " + ", ".join(f"{k.name} {show(k.figures['success_change'])}" for k in lost)
-        )
+        falls = ", ".join(f"{look.name} {show(look.figures['success_change'])}" for look in lost)
+        parts.append(f"trial by trial, it surely falls with {falls}")
     if rest:
-        parts.append("does not surely: " + ", ".join(f"{k.name} {show(k.figures['success_change'])}" for k in rest))
-    return "Against the usual look, trial by trial, " + "; ".join(parts) + "."
+        parts.append(f"no fall is sure with {', '.join(rest)}")
+    return "; ".join(parts) + "."
 
 
 def _sorted(changed: Sequence[Look]) -> str:
     """Looks in three heaps, by how far they move the latents."""
-    heaps: dict[str, list[str]] = {"misled": [], "moved": [], "kept": []}
+    heaps: dict[str, list[str]] = {"far": [], "moved": [], "kept": []}
     for look in changed:
         agreed = look.figures["agreement"].value
-        heaps["misled" if agreed < MISLED else "kept" if agreed >= KEPT else "moved"].append(look.name)
+        heaps["far" if agreed < FAR else "kept" if agreed >= KEPT else "moved"].append(look.name)
     words = {
-        "misled": f"misread altogether (latent agreement below {MISLED:g})",
-        "moved": "read with a loss",
-        "kept": f"hardly noticed (agreement of {KEPT:g} or more)",
+        "far": f"moves the latents far (agreement with the usual look below {FAR:g})",
+        "moved": "moves them",
+        "kept": f"hardly moves them (agreement of {KEPT:g} or more)",
     }
     parts = [f"{', '.join(names)}: {words[heap]}" for heap, names in heaps.items() if names]
     return "; ".join(parts)[0].upper() + "; ".join(parts)[1:] + "."
