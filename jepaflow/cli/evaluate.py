@@ -30,7 +30,7 @@ from jepaflow.evaluation.trials import Trials, held_out_trials
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import ControllerConfig
 from jepaflow.planning.cost import CostConfig
-from jepaflow.sims.registry import find_world
+from jepaflow.sims.registry import WorldOptions, find_world
 from jepaflow.training.checkpoint import Run, load_run
 
 CPU_SOLVER = SolverConfig(samples=48, elites=6, iterations=3, horizon=5, init_std=0.7, parameters="hold")
@@ -108,6 +108,7 @@ def run(args: Args) -> int:
     evaluations, trials = [], None
     for i, folder in enumerate(args.runs):
         trained = load_run(folder, args.device)
+        _check_looks(args, trained)
         for j, trials in enumerate(_trials(args, trained, i)):
             seeded = _seeded(settings, args.seed + i + j)
             evaluations.append(evaluate_run(trained, trials, seeded))
@@ -124,6 +125,21 @@ def run(args: Args) -> int:
         write_results(args.json, command, result_rows(evaluation, args.name or _name(args, trials), trials), args.keep)
         console.print(f"Figures: {args.json}")
     return 0
+
+
+def _check_looks(args: Args, trained: Run) -> None:
+    """Refuse to move a camera that the model does not look through: nothing would change, and the figures' name would lie."""
+    env = find_world(load_protocol(args.protocol).env if args.protocol is not None else args.env)
+    moved = [name.partition(".")[2] for word in args.fix if (name := word.partition("=")[0]).startswith("camera.")]
+    if not moved or not env.optional:
+        return
+    first = Store(trained.store_path).cameras[0] if trained.store_path.is_file() else WorldOptions().cameras[0]
+    seen = [first if name == "pixels" else name for name in trained.model.config.cameras]
+    for name in moved:
+        if name not in seen:
+            raise JepaflowError(
+                f"{trained.path} looks through {', '.join(seen)}, not through {name}. Move one of those."
+            )
 
 
 def _strip(args: Args, trained: Run, trials: Trials, evaluation: Evaluation, settings: PlannerConfig) -> None:

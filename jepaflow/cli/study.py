@@ -272,7 +272,7 @@ def _published(args: Published) -> int:
         execute=embedded if args.ray is None else Cluster(args.ray, args.workers, args.gpu_fraction),
         most=args.runs,
         command=shlex.join(["jepaflow", *_typed(args)]),
-        stores=(*args.train.dataset.path, *(args.looks if isinstance(args, TransferLooks) else ())),
+        stores=(*args.train.dataset.path, *_other_stores(args)),
     )
     outcome = conduct(campaign, _design(args, campaign))
     if outcome is None:
@@ -283,10 +283,19 @@ def _published(args: Published) -> int:
     return 0
 
 
+def _other_stores(args: Published) -> tuple[Path, ...]:
+    """Those beside the training's."""
+    if isinstance(args, TransferLooks):
+        return args.looks
+    return (args.films,) if isinstance(args, TransferFilms) else ()
+
+
 def _typed(args: Published) -> list[str]:
     """The words of the command that matter to its results: not how many runs at a time, or where."""
     words, kept = iter(sys.argv[1:]), []
     for word in words:
+        if Path(word).is_absolute() and word.endswith(".h5"):
+            word = Path(word).name  # a store of this machine: as `recipe` tells it
         flag, glued, _ = word.partition("=")
         if flag in ("--runs", "--ray", "--workers", "--gpu-fraction", "--threads"):
             if not glued:

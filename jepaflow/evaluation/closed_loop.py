@@ -62,15 +62,12 @@ def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluatio
     Raises:
         JepaflowError: the run does not fit the world.
     """
-    entry = world_of(run, trials.env)
-    config = run.model.config
     planner, controller = plan_trials(run, trials, settings)  # first: it says what is missing
-    floors, ceilings = floors_and_ceiling(entry, trials, settings.control.seed, config.block)
-    guess = UnguidedPolicy(controller.planner.parameterisation, config.block, settings.control.seed)
-    floors["unguided"] = _run(entry, config.image_size, guess, trials, "unguided")
+    floors, ceilings = bounds(run, trials, controller, settings.control.seed)
     if has_clone(run.path):
-        clone = ClonePolicy(entry, load_clone(run.path), views_of(run, entry.make(config.image_size)))
-        floors["clone"] = _run(entry, config.image_size, clone, trials, "behaviour clone")
+        entry, size = world_of(run, trials.env), run.model.config.image_size
+        clone = ClonePolicy(entry, load_clone(run.path), views_of(run, entry.make(size)))
+        floors["clone"] = _run(entry, size, clone, trials, "behaviour clone")
     foresight = own_foresight(run.model, controller, str(run.path), trials.starts, trials.goals)
     return Evaluation(
         planner,
@@ -82,6 +79,24 @@ def evaluate_run(run: Run, trials: Trials, settings: PlannerConfig) -> Evaluatio
         foresight=() if foresight is None else (foresight,),
         alarms=tally(controller.verdicts) if settings.monitor else None,
     )
+
+
+def bounds(
+    run: Run, trials: Trials, controller: Controller, seed: int
+) -> tuple[dict[str, Outcome], dict[str, Outcome]]:
+    """Run the floors (random, random_hold, still, unguided) and the ceiling (replay); none of them asks the model.
+
+    Args:
+        run: whose world and blocks they act in.
+        trials: what they attempt.
+        controller: whose first Gaussian *unguided* draws from.
+        seed: of the random ones.
+    """
+    entry, config = world_of(run, trials.env), run.model.config
+    floors, ceilings = floors_and_ceiling(entry, trials, seed, config.block)
+    guess = UnguidedPolicy(controller.planner.parameterisation, config.block, seed)
+    floors["unguided"] = _run(entry, config.image_size, guess, trials, "unguided")
+    return floors, ceilings
 
 
 def plan_trials(run: Run, trials: Trials, settings: PlannerConfig) -> tuple[Outcome, Controller]:

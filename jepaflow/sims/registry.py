@@ -100,11 +100,14 @@ class WorldOptions:
         """Return the fixed factors by name.
 
         Raises:
-            JepaflowError: one is not name=value.
+            JepaflowError: one is not name=value, or is there twice.
         """
         pairs = [word.partition("=") for word in self.fix]
         if bad := [name for name, sign, _ in pairs if not sign]:
             raise JepaflowError(f"'{bad[0]}' fixes nothing. Write it as name=value, e.g. object.color=blue.")
+        names = [name for name, _, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise JepaflowError(f"{twice[0]} is fixed twice. Give it one value.")
         return {name: value for name, _, value in pairs}
 
 

@@ -52,7 +52,7 @@ def blindness_outcome(
         + " The healthy runs may not be as good as they could be, and what only shows late does not show here.",
         "One dataset and causes that come alone; in the wild several come together.",
         "Runs of one cause differ in their seed alone and share their recordings: that each is named rightly here does not say that "
-        "these figures name a cause on another dataset; how symptoms move does.",
+        "these figures name a cause on another dataset.",
         f"{seeds} seeds: a nearest-mean rule says that symptoms differ, not that a threshold of the report is right.",
         f"“Small skip” is judged in its own model steps, {config.block} times shorter: its skills are not those of the others' seconds.",
     )

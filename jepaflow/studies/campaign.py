@@ -50,7 +50,7 @@ def conduct(campaign: Campaign, design: Design) -> Outcome | None:
     """
     from jepaflow.studies.pages import write_report
 
-    study = design.study
+    study, data = design.study, recipe(campaign.stores)
     console.print(f"{study.name}: {len(study.cells)} runs, in {campaign.runs}.")
 
     def keep(so_far: list[Result]) -> None:
@@ -60,7 +60,7 @@ def conduct(campaign: Campaign, design: Design) -> Outcome | None:
     if len(results) < len(study.cells):
         console.print(f"{len(results)} of {len(study.cells)} runs are known. The same command goes on with the others.")
         return None
-    outcome = replace(design.tell(results), command="\n".join([*recipe(campaign.stores), campaign.command]))
+    outcome = replace(design.tell(results), command="\n".join([*data, campaign.command]))
     write_outcome(campaign.results, study.name, outcome)
     write_report(campaign.results)
     return outcome

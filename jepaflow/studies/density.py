@@ -29,6 +29,7 @@ from jepaflow.studies.measures import Foretelling, Reading, Shape
 from jepaflow.studies.powerlaw import Power, fit_power
 from jepaflow.studies.readings import Readings
 from jepaflow.studies.sight import Seeing, verdict_name
+from jepaflow.studies.success import FLOORS, bounds_in
 from jepaflow.studies.tension import pooled
 from jepaflow.training.config import TrainConfig
 
@@ -199,8 +200,7 @@ def density_rows(found: Density, stem: str) -> tuple[Row, ...]:
 def _scale(name: str, figures: Mapping[str, Estimate]) -> tuple[str, dict[str, float], dict[str, float]]:
     """Unit, floors and ceilings of a figure that grows."""
     if name == "success@1":
-        floors = {which: figures[f"success_{which}"].value for which in ("random", "still")}
-        return "fraction", floors, {"replay": figures["success_replay"].value}
+        return "fraction", *bounds_in(figures)
     return ("R²", {"mean": 0.0}, {}) if name.endswith("_r2") else ("skill", {"copy_last": 0.0}, {})
 
 
@@ -249,7 +249,7 @@ def facts_of(found: Density) -> dict[str, Any]:
     }
     verdicts = {str(size): list(names) for size, names in found.verdicts.items()}
     last = found.figures["steps"][found.plan.sizes[-1]]
-    reached = {which: last[f"success_{which}"].value for which in ("random", "replay") if f"success_{which}" in last}
+    reached = {which: last[f"success_{which}"].value for which in (*FLOORS, "replay") if f"success_{which}" in last}
     return {
         "success": reached,
         "growths": growths,

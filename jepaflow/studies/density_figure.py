@@ -71,8 +71,10 @@ def _grow(ax: Axes, growths: dict[str, Any], name: str, known: Mapping[str, floa
     bounds = [(n, lo, hi) for n, lo, hi in zip(law["n"], law["low"], law["high"]) if lo is not None and hi is not None]
     at_n, low, high = zip(*bounds) if bounds else ((), (), ())
     ax.fill_between(at_n, low, high, color=OWN, alpha=0.12, linewidth=0)
-    floor = "random actions" if known else "the mean" if name.endswith("_r2") else "nothing changes"
-    ax.axhline(known.get("random", 0.0), color=MUTED, linewidth=1, linestyle="--", label=f"floor: {floor}")
+    floors = {which.replace("_", " "): value for which, value in known.items() if which != "replay"}
+    best = max(floors, key=lambda which: floors[which]) if floors else ""
+    floor = best or ("the mean" if name.endswith("_r2") else "nothing changes")
+    ax.axhline(floors.get(best, 0.0), color=MUTED, linewidth=1, linestyle="--", label=f"floor: {floor}")
     ax.set_ylim(bottom=max(ax.get_ylim()[0], BOTTOM), top=min(1.02, ax.get_ylim()[1]))
     for family, colour, shift in FAMILIES:
         for size, value in zip(sizes, growths[family][name]["value"]):

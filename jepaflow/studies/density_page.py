@@ -7,7 +7,6 @@ from jepaflow.diagnosis.words import number, show, trained_for
 from jepaflow.studies.density import Density, Growth, density_rows, facts_of
 from jepaflow.studies.outcome import Outcome, Table
 from jepaflow.studies.powerlaw import FAR, WORTH
-from jepaflow.studies.success import told
 from jepaflow.training.config import TrainConfig
 
 WORDS = {
@@ -47,7 +46,7 @@ def density_outcome(
     first = growths["skill@1"]
     every = plan.sizes[-1]
     sizes = ", ".join(map(str, plan.sizes))
-    method: tuple[str, ...] = (
+    method = (
         f"Nested subsets of {sizes} training episodes of {data}, all judged on the same {held_out} held-out episodes; "
         f"{plan.seeds} seed{'s' * (plan.seeds != 1)} of each; preset {config.preset}, cameras {' + '.join(config.cameras)}.",
         f"Equal steps: {plan.steps} optimizer steps of {config.batch_size} windows for every size. Equal epochs: every size is seen "
@@ -60,12 +59,6 @@ def density_outcome(
         f"A model step is {step_seconds:.2g} s. Skill compares a forecast's error with that of “nothing changes” (floor 0).",
     )
     success = "success@1" in growths
-    if success:
-        last = found.figures["steps"][every]
-        method = (
-            *method,
-            told(*(last[f"success_{which}"].value for which in ("random", "still", "replay"))),
-        )
     limits = [
         trained_for(plan.steps) + "Longer training may move all curves, and how much more data is worth.",
         "Skill is a ratio in each model's own latent space: it may rise because less is represented. What probes read is in one "

@@ -27,7 +27,7 @@ from jepaflow.studies.looks_page import looks_outcome
 from jepaflow.studies.marks import store_mark
 from jepaflow.studies.outcome import Outcome
 from jepaflow.studies.recipe import collected
-from jepaflow.studies.success import Success
+from jepaflow.studies.success import Success, tell_success
 from jepaflow.studies.views_page import views_outcome
 from jepaflow.training.config import TrainConfig
 
@@ -62,7 +62,7 @@ def density(
         JepaflowError: when there are too few episodes, or too little time.
     """
     windows = density_plan.training_episodes(config)
-    extra = () if success is None else (Success(*success),)
+    extra = _reaching(config, success)
     if budget is None:
         chosen = tuple(sorted(set(sizes))) or density_plan.choose_sizes(windows, SIZES, config.batch_size)
         if chosen[-1] > len(windows):
@@ -77,9 +77,19 @@ def density(
     def tell(results: Sequence[Result]) -> Outcome:
         found = gather(results, plan)
         step, most = config.block / store.fps, windows[plan.sizes[-1] - 1]
-        return density_outcome(found, config, store.path.stem, step, held_out_count(config), most)
+        told = density_outcome(found, config, store.path.stem, step, held_out_count(config), most)
+        return tell_success(told, success)
 
     return Design(density_study(config, plan, windows, extra), tell)
+
+
+def _reaching(config: TrainConfig, success: tuple[str, int] | None) -> tuple[Success, ...]:
+    """The measure of success on a protocol's first trials, fit for what is trained on; none where none is asked for."""
+    if success is None:
+        return ()
+    measure = Success(*success)
+    measure.check(Store(config.dataset.path[0]))
+    return (measure,)
 
 
 def _budgeted(
@@ -143,10 +153,9 @@ def views(config: TrainConfig, seeds: int, success: tuple[str, int] | None = Non
 
     def tell(results: Sequence[Result]) -> Outcome:
         found = seen.gather(results, config.cameras)
-        return views_outcome(found, config, store, held_out_count(config), seeds)
+        return tell_success(views_outcome(found, config, store, held_out_count(config), seeds), success)
 
-    extra = () if success is None else (Success(*success),)
-    return Design(seen.views_study(config, seeds, extra), tell)
+    return Design(seen.views_study(config, seeds, _reaching(config, success)), tell)
 
 
 def arms(config: TrainConfig, seeds: int, sizes: Sequence[int], runs: Path) -> Design:
@@ -191,15 +200,15 @@ def films(
     Raises:
         JepaflowError: as `films_study`.
     """
-    extra = () if success is None else (Success(*success),)
-    study = foreign.films_study(config, (path, store_mark(path)), shares, seeds, runs / "stores", extra)
+    study = foreign.films_study(config, path, shares, seeds, runs / "stores", _reaching(config, success))
     store = Store(config.dataset.path[0])
 
     def tell(results: Sequence[Result]) -> Outcome:
         step = config.block / store.fps
-        return films_outcome(
+        told = films_outcome(
             foreign.gather(results), config, store.path.stem, path.stem, step, held_out_count(config), seeds
         )
+        return tell_success(told, success)
 
     return Design(study, tell)
 
@@ -217,16 +226,16 @@ def looks(config: TrainConfig, seeds: int, stores: Sequence[Path], success: tupl
         JepaflowError: as `looks_study` and `SuccessInLooks`; nothing says what was changed in a look's store.
     """
     extra: tuple[Measure, ...] = ()
-    if success is not None:
-        in_looks = tuple((path.stem, look.fixed(path, success[0])) for path in stores)
-        extra = (look.SuccessInLooks(Success(*success), in_looks),)
+    for plain in _reaching(config, success):
+        in_looks = tuple((path.stem, look.fixed(path, plain.protocol)) for path in stores)
+        extra = (look.SuccessInLooks(plain, in_looks),)
     study, store = look.looks_study(config, stores, seeds, extra), Store(config.dataset.path[0])
 
     def tell(results: Sequence[Result]) -> Outcome:
         told = {path.stem: ", ".join(collected(path).get("fix", [])) for path in stores}
         episodes = Store(stores[0]).num_episodes
         step = config.block / store.fps
-        varied = collected(store.path).get("vary", [])
-        return looks_outcome(look.gather(results), told, varied, config, store.path.stem, step, episodes)
+        found, record = look.gather(results), collected(store.path)
+        return tell_success(looks_outcome(found, told, record, config, store.path.stem, step, episodes), success)
 
     return Design(study, tell)

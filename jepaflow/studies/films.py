@@ -27,10 +27,12 @@ from jepaflow.diagnosis.surprise_scores import auroc
 from jepaflow.studies.cells import Cell, Measure, Result, Study, with_steps
 from jepaflow.studies.disturbed import Disturbed
 from jepaflow.studies.evidence import Evidence, stacked
+from jepaflow.studies.marks import store_mark
 from jepaflow.studies.measures import Foretelling, Reading, Shape
 from jepaflow.studies.readings import Readings
 from jepaflow.studies.sight import Seeing, verdict_name
 from jepaflow.studies.slices import action_free
+from jepaflow.studies.success import bounds_in
 from jepaflow.studies.tension import pooled
 from jepaflow.training.config import TrainConfig
 from jepaflow.worldmodel.jepa import JEPA
@@ -111,7 +113,7 @@ def _tiny(frames: ndarray) -> Float[ndarray, "n F"]:
 
 def films_study(
     config: TrainConfig,
-    source_of_films: tuple[Path, str],
+    films: Path,
     shares: Sequence[float],
     seeds: int,
     folder: Path,
@@ -121,7 +123,7 @@ def films_study(
 
     Args:
         config: of the training, with the robot's store.
-        source_of_films: a store of films, and its mark.
+        films: a store of films.
         shares: of the training windows that are films', 0 among them.
         seeds: of each.
         folder: where stores of mixed-in films go.
@@ -132,7 +134,7 @@ def films_study(
     """
     if any(not 0 <= share < 1 for share in shares) or 0 not in shares:
         raise JepaflowError("--shares are those of the films among all windows: from 0 to below 1, with 0 among them.")
-    (films, mark), source, dataset = source_of_films, config.dataset.path[0], config.dataset
+    source, dataset = config.dataset.path[0], config.dataset
     robot, other, span = Store(source), Store(films), config.frames * config.block
     long = [e for e in range(other.num_episodes) if other.ep_len[e] >= span * max(1, round(other.fps / robot.fps))]
     if len(long) < 3:
@@ -161,7 +163,7 @@ def films_study(
         Reading(),
         Seeing(HORIZON),
         ways,
-        Foreign(films, tuple(kept), mark),
+        Foreign(films, tuple(kept), store_mark(films)),
         *extra,
     )
     return Study("films", tuple(cells), measures)
@@ -225,9 +227,8 @@ def films_rows(found: Sequence[Mixed], stem: str, seeds: int) -> tuple[Row, ...]
             elif name.endswith("_r2"):
                 rows += as_row(f"{at}/{name}", figure, "R²", over, {"mean": 0.0}, seeds=seeds)
             elif name == "success@1":
-                floors = {which: one.figures[f"success_{which}"].value for which in ("random", "still")}
-                note, ceilings = "95 % interval over seeds and trials", {"replay": one.figures["success_replay"].value}
-                rows += as_row(f"{at}/{name}", figure, "fraction", note, floors, ceilings, seeds=seeds)
+                note = "95 % interval over seeds and trials"
+                rows += as_row(f"{at}/{name}", figure, "fraction", note, *bounds_in(one.figures), seeds=seeds)
             elif name.endswith("_agreement@1"):
                 note = f"latent of a picture shifted by 2 px against its own, 1 − distance²/variance; {over}"
                 rows += as_row(f"{at}/moved_agreement", figure, "fraction", note, {"mean_latent": 0.0}, seeds=seeds)

@@ -32,7 +32,7 @@ from jepaflow.studies.measures import Foretelling, Reading, Shape
 from jepaflow.studies.readings import Ratio, Readings, pool, pool_gain
 from jepaflow.studies.recipe import collected
 from jepaflow.studies.sight import Seeing
-from jepaflow.studies.success import Success, attempt
+from jepaflow.studies.success import FLOORS, Success, attempt
 from jepaflow.training.config import TrainConfig
 
 HORIZON = 5
@@ -76,10 +76,10 @@ class Looks:
 
 @dataclass(frozen=True)
 class SuccessInLooks:
-    """Ratio ``<look>:success`` and scalars ``<look>:success_random``, ``..._still``, ``..._replay`` (`Success`), look by look.
+    """Ratio ``<look>:success`` and scalars ``<look>:success_random`` and so on (`Success`), look by look.
 
     Raises:
-        JepaflowError: there is no such protocol, no trial is asked for, or a look changes more than looks.
+        JepaflowError: a look changes more than looks.
     """
 
     plain: Success
@@ -94,13 +94,16 @@ class SuccessInLooks:
     @property
     def settings(self) -> Mapping[str, Any]:
         """What the figures depend on."""
-        return {**self.plain.settings, "looks": [[name, *fix] for name, fix in self.looks]}
+        return {**self.plain.settings, "looks": [[name, *fix] for name, fix in self.looks], "dressed": 2}
 
     def __call__(self, evidence: Evidence) -> Readings:
         """Plan the same trials in every look."""
         trials, found = load_protocol(self.plain.protocol).first(self.plain.trials), Readings({}, {})
+        bounds: dict[tuple[str, ...], Mapping[str, float]] = {}  # no floor looks; clutter alone can stand in its way
         for name, fix in self.looks:
-            one = attempt(evidence, trials.dressed(fix))
+            clutter = tuple(word for word in fix if word.startswith("distractors"))
+            one = attempt(evidence, trials.dressed(fix), bounds.get(clutter))
+            bounds[clutter] = {key: value for key, value in one.scalars.items() if value is not None}
             ratios = {f"{name}:{key}": value for key, value in one.ratios.items()}
             found = found.merged(Readings(ratios, {f"{name}:{key}": value for key, value in one.scalars.items()}))
         return found
@@ -119,7 +122,7 @@ def fixed(store: Path, protocol: str) -> tuple[str, ...]:
             f"Nothing says what was changed in {store}: the dataset that it was converted from is not at {where}. Put it there, "
             "or leave --success out."
         )
-    if record["vary"]:
+    if record.get("vary"):
         raise JepaflowError(
             f"The look of {where} was drawn anew in every episode. Record looks with --fix, not --vary."
         )
@@ -127,7 +130,7 @@ def fixed(store: Path, protocol: str) -> tuple[str, ...]:
         raise JepaflowError(
             f"{where} was recorded in {record['env']}, the protocol {protocol} is of {env}. Choose alike."
         )
-    return tuple(record["fix"])
+    return tuple(record.get("fix", ()))
 
 
 def check_pairs(stores: Sequence[Path]) -> None:
@@ -179,7 +182,7 @@ class Look:
     figures: Mapping[str, Estimate]
     seeds: Mapping[str, tuple[float, ...]]
     bounds: Mapping[str, float] = field(default_factory=dict)
-    """Success of ``random``, ``still`` (floors), ``replay`` (ceiling)."""
+    """Success of the floors (`success.FLOORS`) and of ``replay``, the ceiling."""
 
 
 def gather(results: Sequence[Result]) -> tuple[Look, ...]:
@@ -209,7 +212,7 @@ def _look(look: str, usual: str, runs: Sequence[Readings]) -> Look:
         seeds["success_change"] = tuple(float(a.values()[0] - b.values()[0]) for a, b in zip(reached, before))
     bounds = {
         which: float(np.mean([one.scalars[f"{look}:success_{which}"] for one in runs]))
-        for which in ("random", "still", "replay")
+        for which in (*FLOORS, "replay")
         if reached
     }
     return Look(look, figures, seeds, bounds)
@@ -222,7 +225,7 @@ def looks_rows(found: Sequence[Look], stem: str, seeds: int) -> tuple[Row, ...]:
     for look in found:
         for name, one in look.figures.items():
             if name.startswith("success"):
-                rows += _success_row(f"{stem}/{look.name}/{name}", one, look, found[0], seeds)
+                rows += _success_row(f"{stem}/{look.name}/{name}", one, look, seeds)
                 continue
             if name == "agreement":
                 note, unit, floors = (
@@ -231,7 +234,7 @@ def looks_rows(found: Sequence[Look], stem: str, seeds: int) -> tuple[Row, ...]:
                     "mean_latent",
                 )
             elif name.endswith("_r2"):
-                note, unit, floors = "probe fitted in the usual look", "R²", "mean"
+                note, unit, floors = "probe fitted on training episodes", "R²", "mean"
             else:
                 note, unit, floors = "what is seen in this look, foretold", "skill", "copy_last"
             usual = {} if look is found[0] or name == "agreement" else {"usual": found[0].figures[name].value}
@@ -239,15 +242,12 @@ def looks_rows(found: Sequence[Look], stem: str, seeds: int) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _success_row(name: str, one: Estimate, look: Look, usual: Look, seeds: int) -> list[Row]:
+def _success_row(name: str, one: Estimate, look: Look, seeds: int) -> list[Row]:
     over = "95 % interval over seeds and trials"
     if name.endswith("_change"):
         return as_row(
-            name, one, "fraction", f"against the usual look, trial by trial; {over}", {"usual": 0.0}, seeds=seeds
+            name, one, "fraction", f"against the usual look, trial by trial; {over}", {"no_change": 0.0}, seeds=seeds
         )
-    ceilings = {"replay": look.bounds["replay"]}
-    if look is not usual:
-        ceilings["usual"] = usual.figures["success"].value
-    floors = {which: look.bounds[which] for which in ("random", "still")}
+    floors, ceilings = {which: look.bounds[which] for which in FLOORS}, {"replay": look.bounds["replay"]}
     note = f"share of trials whose goal is reached at some time in this look, goal pictures too; {over}"
     return as_row(name, one, "fraction", note, floors, ceilings, seeds)

@@ -11,7 +11,7 @@ from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import number, show
 from jepaflow.studies.looks import Look, looks_rows
 from jepaflow.studies.outcome import Outcome, Table, trained_on
-from jepaflow.studies.success import told as told_of_success
+from jepaflow.studies.success import FLOORS
 from jepaflow.training.config import TrainConfig
 
 WORDS = {
@@ -30,7 +30,7 @@ probes say: the latents of a model that has seen many looks may well tell which 
 def looks_outcome(
     found: Sequence[Look],
     told: Mapping[str, str],
-    varied: Sequence[str],
+    record: Mapping[str, Any],
     config: TrainConfig,
     data: str,
     step_seconds: float,
@@ -41,53 +41,53 @@ def looks_outcome(
     Args:
         found: the usual look first.
         told: what was changed in each.
-        varied: factors that were drawn anew in every episode of the training.
+        record: what the training's recordings were collected with, where it is known.
         config: of the training.
         data: what the dataset is called.
         step_seconds: of a model step.
         episodes: of each recording.
     """
-    seeds, which = len(found[0].seeds["skill@1"]), "all of the usual look"
-    if varied:
-        which = f"all of recordings in which these factors were drawn anew in every episode: {', '.join(varied)}"
+    seeds, varied, fixed = len(found[0].seeds["skill@1"]), record.get("vary", []), record.get("fix", [])
+    recorded = "all of the usual look"
+    if varied or fixed:
+        ways = [f"{', '.join(varied)} drawn anew in every episode"] * bool(varied) + [", ".join(fixed)] * bool(fixed)
+        recorded = f"all of recordings with {' and '.join(ways)}"
     method: tuple[str, ...] = (
-        f"{seeds} models of {data} ({config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}), "
-        f"{which}; {episodes} episodes recorded anew in each look: the same motions, one factor changed. A model step is "
-        f"{step_seconds:.2g} s.",
+        f"{seeds} models of {data} ({config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}"
+        f"{', told the joints and grounded in them' * bool(config.proprio and config.loss.grounding)}), {recorded}; {episodes} "
+        f"episodes recorded anew in each look: the same motions, one factor changed. A model step is {step_seconds:.2g} s.",
         "Changed: " + "; ".join(f"{name}: {what}" for name, what in told.items() if what) + ".",
-        "R²: probes fitted on training episodes in the usual look. Agreement: 1 − squared distance between the latents of the same "
-        "instant in both looks / the variance in the usual one (1: the same; 0: no nearer than the mean latent).",
+        "R²: probes fitted on training episodes. Agreement: 1 − squared distance between the latents of the same instant in both "
+        "looks / the variance in the usual one (1: the same; 0: no nearer than the mean latent).",
     )
     if succeeded := "success" in found[0].figures:
-        method = (
-            *method,
-            told_of_success(*(found[0].bounds[which] for which in ("random", "still", "replay")))
-            + f" The same trials in every look, the goal's picture taken in that look, too; replayed recordings reach at least "
-            f"{number(min(look.bounds['replay'] for look in found))} in each.",
-        )
+        method += ("The same trials are planned in every look, the goal's picture taken in that look, too.",)
     limits: tuple[str, ...] = (
         trained_on(config) + ("" if succeeded else " Success in closed loop is not measured (--success does)."),
         "One value of each factor, chosen by hand: how much is lost depends on how much is changed.",
         "Skill in a changed look is a ratio in the latents of what is seen there: a model may foretell well what it misreads. R² "
-        "and agreement say whether it misreads.",
+        "says whether it misreads.",
     )
+    if varied:
+        limits += ("A look may lie beyond the range that the training's looks were drawn from.",)
     if succeeded:
         limits += (
-            f"Success is compared {len(found) - 1} times, at 95 % each: of forty such comparisons one shows a fall that is none.",
+            f"Success is compared {len(found) - 1} times at 95 % each: a seeming fall in forty comparisons is to be expected, and more "
+            f"of them, since intervals over {seeds} seeds are rather too narrow.",
         )
     if succeeded and config.proprio:
         limits += (
             "The joints of the goal are told beside its picture, and they say in any light where the hand shall be.",
         )
-    never = "has seen such changes" if varied else "never saw one"
+    model = f"whose recordings vary in {', '.join(varied)}" if varied else "that never saw one"
     return Outcome(
         title=f"In another light: {data}" + ", told its joints" * config.proprio,
-        question=f"What does a change of light, colour, camera or clutter cost a model that {never}?",
+        question=f"What does a change of light, colour, camera or clutter cost a model {model}?",
         method=method,
         answers=_answers(found),
         limits=limits,
         captions={"looks": "Means over seeds with 95 % intervals over seeds and episodes or trials; dots: single seeds. Dashed: the floor "
-                  "(“nothing changes”, the mean, the better of random actions and none); grey line: the usual look."},
+                  "(“nothing changes”, the mean, the best floor of success); grey line: the usual look."},
         tables=(_table(found, told),),
         rows=looks_rows(found, f"transfer/{data}", seeds),
         facts=_facts(found),
@@ -112,7 +112,7 @@ def _reached(found: Sequence[Look]) -> str:
     usual, ordered = found[0], sorted(found[1:], key=lambda look: look.figures["success_change"].value)
     lost = [look for look in ordered if look.figures["success_change"].high < 0]
     rest = [look.name for look in ordered if look not in lost]
-    floor = max(usual.bounds["random"], usual.bounds["still"])
+    floor = max(usual.bounds[which] for which in FLOORS)
     parts = [f"Success {show(usual.figures['success'])} in the usual look (floor {number(floor)})"]
     if lost:
         falls = ", ".join(f"{look.name} {show(look.figures['success_change'])}" for look in lost)
@@ -126,15 +126,15 @@ def _sorted(changed: Sequence[Look]) -> str:
     """Looks in three heaps, by how far they move the latents."""
     heaps: dict[str, list[str]] = {"far": [], "moved": [], "kept": []}
     for look in changed:
-        agreed = look.figures["agreement"].value
+        agreed = round(look.figures["agreement"].value, 2)
         heaps["far" if agreed < FAR else "kept" if agreed >= KEPT else "moved"].append(look.name)
     words = {
-        "far": f"moves the latents far (agreement with the usual look below {FAR:g})",
-        "moved": "moves them",
-        "kept": f"hardly moves them (agreement of {KEPT:g} or more)",
+        "far": f"move far (agreement with the usual look below {FAR:g}) with",
+        "moved": "move with",
+        "kept": f"hardly move (agreement of {KEPT:g} or more) with",
     }
-    parts = [f"{', '.join(names)}: {words[heap]}" for heap, names in heaps.items() if names]
-    return "; ".join(parts)[0].upper() + "; ".join(parts)[1:] + "."
+    parts = [f"{words[heap]} {', '.join(names)}" for heap, names in heaps.items() if names]
+    return f"Latents {'; '.join(parts)}."
 
 
 def _listed(looks: Sequence[Look], name: str) -> str:
@@ -156,14 +156,19 @@ def _table(found: Sequence[Look], told: Mapping[str, str]) -> Table:
         for look in found
     ]
     heads = ("look", "changed", *(n.replace("_r2", ", R²").replace("_change", ", change") for n in names))
-    return Table("By look", heads, tuple(rows), "Brackets: 95 % intervals over seeds and episodes (success: trials).")
+    return Table(
+        "By look",
+        heads,
+        tuple(rows),
+        "Brackets: 95 % intervals over seeds and episodes (of success: seeds and trials).",
+    )
 
 
 def _facts(found: Sequence[Look]) -> dict[str, Any]:
     figures = {
         look.name: {n: [e.value, e.low, e.high, list(look.seeds[n])] for n, e in look.figures.items()} for look in found
     }
-    floor = {look.name: max(look.bounds["random"], look.bounds["still"]) for look in found if look.bounds}
+    floor = {look.name: max(look.bounds[which] for which in FLOORS) for look in found if look.bounds}
     return {"looks": figures, "success_floor": floor}
 
 

@@ -20,7 +20,7 @@ Draw = Callable[[Outcome], dict[str, bytes]]
 HEAD = """# Studies
 
 Whole experiments, each many trainings that differ in one thing. Written by `jepaflow study publish` from `results/studies`, never
-by hand. Each page ends with the command that makes it again; the same command takes your own store:
+by hand. Each page ends with the commands that make it again; the same study takes your own store:
 `jepaflow study density --dataset.path MINE.h5 --budget 30m`. It goes on where it was interrupted, and with `--ray local` it fills
 all cores.
 

@@ -20,6 +20,8 @@ from jepaflow.data.scaling import column_statistics
 from jepaflow.data.store import Store
 from jepaflow.studies.marks import store_mark
 
+FORMAT = 2
+"""Of the stores that are made; 2: films are described by their own camera, not by the robot's."""
 LOW = ("action", "proprio", "state")
 """Columns that are kept beside the pictures."""
 
@@ -144,7 +146,7 @@ def make_store(
         what: was done, for its name.
         like: the store whose description it is given; ``store`` itself when not given.
     """
-    digest = hashlib.sha256(f"{store_mark(store.path)} {what}".encode()).hexdigest()[:10]
+    digest = hashlib.sha256(f"{store_mark(store.path)} {what} {FORMAT}".encode()).hexdigest()[:10]
     path = folder / f"{what.split('-')[0]}-{digest}.h5"
     if path.is_file():
         return path

@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 
 from jepaflow.common.errors import JepaflowError
+from jepaflow.data.store import Store
+from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import number
-from jepaflow.evaluation.closed_loop import plan_trials, world_of
+from jepaflow.evaluation.closed_loop import bounds, plan_trials
 from jepaflow.evaluation.named import load_protocol
 from jepaflow.evaluation.planner import PlannerConfig
-from jepaflow.evaluation.run import floors_and_ceiling
 from jepaflow.evaluation.trials import Trials
 from jepaflow.planning.config import SolverConfig
 from jepaflow.planning.controller import ControllerConfig
 from jepaflow.planning.cost import CostConfig
+from jepaflow.sims.registry import find_world
 from jepaflow.studies.evidence import Evidence
+from jepaflow.studies.outcome import Outcome
 from jepaflow.studies.readings import Ratio, Readings
 
 SOLVER = SolverConfig(samples=48, elites=6, iterations=3, horizon=5, init_std=0.7, parameters="hold")
@@ -32,13 +35,17 @@ PLANNED = "CEM, 48 samples, 3 rounds, a new plan every model step; of an arm dis
 """In words."""
 
 
+FLOORS = ("random", "random_hold", "still", "unguided")
+"""Random actions, the same held for a model step, none, and one draw of the planner's first Gaussian without a model."""
+
+
 @dataclass(frozen=True)
 class Success:
-    """Ratio ``success`` (goal reached at some time, one model step to each decision); scalars ``success_random``,
-    ``success_still`` (floors) and ``success_replay`` (ceiling).
+    """Ratio ``success`` (goal reached at some time, one model step to each decision); scalars ``success_<floor>`` for each of
+    `FLOORS` and ``success_replay``, the ceiling.
 
     Raises:
-        JepaflowError: there is no such protocol, or no trial is asked for.
+        JepaflowError: there is no such protocol, or there are fewer than two trials.
     """
 
     protocol: str
@@ -46,14 +53,27 @@ class Success:
     name: str = "success"
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise JepaflowError("--trials of a study must be at least 1.")
+        if self.trials < 2:
+            raise JepaflowError("--trials of a study must be at least 2: one gives no interval.")
         load_protocol(self.protocol)  # now, and not after the first training
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """What the figures depend on."""
-        return {"protocol": self.protocol, "trials": self.trials, "version": 2}
+        return {"protocol": self.protocol, "trials": self.trials, "version": 3}
+
+    def check(self, store: Store) -> None:
+        """Refuse recordings whose actions are not the world's, before a model is trained on them.
+
+        Raises:
+            JepaflowError: they are not.
+        """
+        env = load_protocol(self.protocol).env
+        if store.dim("action") != (wanted := len(find_world(env).action_names)):
+            raise JepaflowError(
+                f"{store.path} has {store.dim('action')} action dimensions, {env} of the protocol {self.protocol} has {wanted}. "
+                "Name a protocol of the world that was recorded, or leave --success out."
+            )
 
     def __call__(self, evidence: Evidence) -> Readings:
         """Plan in the world.
@@ -64,25 +84,47 @@ class Success:
         return attempt(evidence, load_protocol(self.protocol).first(self.trials))
 
 
-def attempt(evidence: Evidence, trials: Trials) -> Readings:
+def attempt(evidence: Evidence, trials: Trials, known: Mapping[str, float] | None = None) -> Readings:
     """Plan some trials; the figures are those of `Success`.
+
+    Args:
+        evidence: the run.
+        trials: what it plans.
+        known: floors and ceiling of these trials, where they need not be found again.
 
     Raises:
         JepaflowError: the run does not fit its world.
     """
-    run = evidence.run
     solver, cost = ARM if trials.env.partition("/")[0] in ARMS else (SOLVER, CostConfig(path=1.0))
-    outcome, _ = plan_trials(run, trials, PlannerConfig(ControllerConfig(solver, cost)))
-    floors, ceilings = floors_and_ceiling(world_of(run, trials.env), trials, 0, run.model.config.block)
+    outcome, controller = plan_trials(evidence.run, trials, PlannerConfig(ControllerConfig(solver, cost)))
+    if known is None:
+        floors, ceilings = bounds(evidence.run, trials, controller, 0)
+        known = {f"success_{name}": one.ever_rate for name, one in (floors | ceilings).items()}
     failed, one = 1.0 - outcome.ever.astype(np.float64)[:, None], np.ones((len(trials), 1))
-    rates = {"random": floors["random"], "still": floors["still"], "replay": ceilings["replay"]}
-    scalars = {f"success_{name}": found.ever_rate for name, found in rates.items()}
-    return Readings({"success": Ratio(tuple(range(len(trials))), failed, one, one)}, scalars)
+    return Readings({"success": Ratio(tuple(range(len(trials))), failed, one, one)}, dict(known))
 
 
-def told(random: float, still: float, replay: float) -> str:
-    """Say how success is measured, beside its floors and its ceiling."""
-    return (
-        f"Success: the share of a protocol's trials whose goal is reached at some time ({PLANNED}). Random actions reach "
-        f"{number(random)}, doing nothing {number(still)}, replayed recordings {number(replay)}."
+def bounds_in(figures: Mapping[str, Estimate]) -> tuple[dict[str, float], dict[str, float]]:
+    """Floors and ceilings of success among pooled figures."""
+    floors = {name: one.value for name in FLOORS if (one := figures.get(f"success_{name}")) is not None}
+    return floors, {"replay": figures["success_replay"].value}
+
+
+def tell_success(outcome: Outcome, success: tuple[str, int] | None) -> Outcome:
+    """Add to a study's method how success was measured, beside its floors and its ceiling; nothing where it was not.
+
+    Args:
+        outcome: with rows of success.
+        success: the protocol and how many of its trials were planned.
+    """
+    if success is None:
+        return outcome
+    row = next(row for row in reversed(outcome.rows) if row.name.endswith(("/success", "/success@1")))
+    names = {"random": "random actions", "random_hold": "held ones", "still": "doing nothing"}
+    names["unguided"] = "the planner's first guess without a model"
+    floors = ", ".join(f"{names[name]} {number(value)}" for name, value in row.floors.items())
+    said = (
+        f"Success: the share of the first {success[1]} trials of {success[0]} whose goal is reached at some time ({PLANNED}). "
+        f"Floors: {floors}; replayed recordings reach {number(row.ceilings['replay'])}."
     )
+    return replace(outcome, method=(*outcome.method, said))

@@ -19,6 +19,7 @@ from jepaflow.studies.disturbed import Disturbed
 from jepaflow.studies.measures import Foretelling, Reading, Shape
 from jepaflow.studies.readings import Readings, pool
 from jepaflow.studies.sight import Seeing, verdict_name
+from jepaflow.studies.success import bounds_in
 from jepaflow.studies.tension import pooled
 from jepaflow.training.config import TrainConfig
 from jepaflow.worldmodel.presets import PRESETS
@@ -142,9 +143,7 @@ def _usual(view: View, stem: str, seeds: int) -> list[Row]:
         elif name.endswith("_r2"):
             rows += as_row(f"{stem}/{name}", one, "R²", OVER, {"mean": 0.0}, seeds=seeds)
         elif name == "success@1":
-            floors = {which: view.figures[f"success_{which}"].value for which in ("random", "still")}
-            ceilings = {"replay": view.figures["success_replay"].value}
-            rows += as_row(f"{stem}/{name}", one, "fraction", OVER, floors, ceilings, seeds=seeds)
+            rows += as_row(f"{stem}/{name}", one, "fraction", OVER, *bounds_in(view.figures), seeds=seeds)
     note = "low and high are the min and max of the seeds"
     rank = view.figures["effective_rank"]
     rows += as_row(f"{stem}/effective_rank", rank, "directions", note, {"collapsed": 1.0}, seeds=seeds)

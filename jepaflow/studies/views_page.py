@@ -10,7 +10,7 @@ from jepaflow.diagnosis.canvas import CLASSES, INK, MUTED, OTHER, OWN, new_figur
 from jepaflow.diagnosis.resample import Estimate
 from jepaflow.diagnosis.words import number, show, trained_for
 from jepaflow.studies.outcome import Outcome, Table
-from jepaflow.studies.success import told
+from jepaflow.studies.success import bounds_in
 from jepaflow.studies.views import View, Views, deviation, views_rows
 from jepaflow.training.config import TrainConfig
 
@@ -29,7 +29,7 @@ def views_outcome(found: Views, config: TrainConfig, store: Store, held_out: int
     """
     episodes, data, fps = config.dataset.episodes or "all", store.path.stem, store.fps
     step_seconds = config.block / fps
-    method: tuple[str, ...] = (
+    method = (
         f"{data}: {' and '.join(found.cameras)} alone and together; {episodes} training episodes, {seeds} seeds of each, "
         f"{config.steps} optimizer steps of {config.batch_size} windows, preset {config.preset}. “pixels” is the "
         f"primary camera, {store.cameras[0]}.",
@@ -43,11 +43,7 @@ def views_outcome(found: Views, config: TrainConfig, store: Store, held_out: int
         "0: no nearer than the mean latent). Between views: the latent of one camera alone against that of the other alone.",
     )
     first = found.views[0].figures
-    if succeeded := SUCCESS in first:
-        method = (
-            *method,
-            told(*(first[f"success_{which}"].value for which in ("random", "still", "replay"))),
-        )
+    succeeded = SUCCESS in first
     limits = (
         trained_for(config.steps) + ("" if succeeded else "Success in closed loop is not measured."),
         "No model was trained with cameras dropped; that is what would help against a lost one, stacked or fused.",
@@ -56,7 +52,7 @@ def views_outcome(found: Views, config: TrainConfig, store: Store, held_out: int
     )
     caption = (
         "Bars and lines: means over seeds, with 95 % intervals over seeds and held-out episodes; dots: single seeds. Dashed: the "
-        "floor (“nothing changes” for skill, the mean for R² and agreement, the better of random actions and none for success)."
+        "floor (“nothing changes” for skill, the mean for R² and agreement, the best floor for success)."
     )
     return Outcome(
         title=f"One camera or two? {data}",
@@ -172,11 +168,7 @@ def _facts(found: Views, fps: float) -> dict[str, Any]:
         "settings": usual,
         "seeds": {v.name: list(v.skills) for v in found.views},
         "successes": {v.name: list(v.successes) for v in found.views},
-        "success_floor": {
-            which: found.views[0].figures[f"success_{which}"].value
-            for which in ("random", "still")
-            if SUCCESS in found.views[0].figures
-        },
+        "success_floor": bounds_in(found.views[0].figures)[0] if SUCCESS in found.views[0].figures else {},
         "disturbed": {v.name: {n: _triple(e[0]) for n, e in v.disturbed.items()} for v in found.views},
         "together": [v.name for v in found.together],
         "lates": _lates(found.together[0]),

@@ -8,6 +8,7 @@ import pytest
 
 from jepaflow.cli.main import main
 from jepaflow.studies.outcome import read_outcome
+from jepaflow.studies.success import FLOORS
 from tests.training.tiny_run import make_store
 
 SMALL = "--dataset.val-fraction 0.34 --preset tiny --block 5 --batch-size 4 --calibration-batches 1 --steps 2 --device cpu --seeds 1"
@@ -42,17 +43,13 @@ def test_the_same_trials_in_every_look(looks: dict[str, Path], tmp_path: Path) -
     assert dark is not None and usual is not None and change is not None and dark.n == 3
     assert change.value == pytest.approx(dark.value - usual.value, abs=1e-6)
     assert change.low <= change.value <= change.high
-    assert dark.ceilings == {"replay": 1.0, "usual": usual.value} and dark.floors["still"] == 0.0
+    assert dark.ceilings == {"replay": 1.0} and set(dark.floors) == set(FLOORS) and dark.floors["still"] == 0.0
+    assert any("first 3 trials of so101/reach_25" in said for said in outcome.method)
     assert outcome.row("transfer/usual/usual/success_change") is None
     assert outcome.answers[0].startswith("Success ") and "in the usual look (floor" in outcome.answers[0]
     data = [line.split() for line in outcome.command.splitlines()[:-1]]
     assert [line[1] for line in data] == ["collect", "convert"] * 2 and "--fix" not in data[0]
-    assert data[2][data[2].index("--fix") :][:3] == list(LOOKS["dark"]) and data[2][2:6] == [
-        "--env",
-        "so101/reach",
-        "--episodes",
-        "5",
-    ]
+    assert data[2][data[2].index("--fix") :][:3] == list(LOOKS["dark"]) and data[2][2:4] == ["--env", "so101/reach"]
     assert (
         main(["study", "publish", "--results-dir", str(tmp_path / "results"), "--output-dir", str(tmp_path / "p")]) == 0
     )
@@ -68,9 +65,14 @@ def test_what_was_changed_must_be_known(
         assert study(tmp_path, "transfer-looks", *words, "--success", protocol) == 1
         assert message in capsys.readouterr().err
 
-    other = tmp_path / "other.h5"
+    other = tmp_path / "new" / "dark.h5"
+    other.parent.mkdir()
     shutil.copy(looks["dark"], other)
     refused("Nothing says what was changed", other)
+    elsewhere = tmp_path / "elsewhere.h5"  # beside a dataset of its name that it does not come from
+    shutil.copy(looks["dark"], elsewhere)
+    shutil.copytree(looks["dark"].with_suffix(""), elsewhere.with_suffix(""))
+    refused("Nothing says what was changed", elsewhere)
     refused("the protocol so101/push_25 is of so101/push", looks["dark"], "so101/push_25")
     shutil.copytree(looks["dark"].with_suffix(""), other.with_suffix(""))
     record = other.with_suffix("") / "meta" / "collect.json"

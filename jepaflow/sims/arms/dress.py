@@ -30,67 +30,80 @@ OF_LOOK = (
     "distractors",
 )
 """Factors of variation that change how a desk looks, and not where its things lie or what they weigh."""
+TRIES = 20
+"""Draws of clutter until none of it touches anything."""
 
 
 def dress(world: ArmEnv, states: Float[np.ndarray, "k n"]) -> Float32[np.ndarray, "k n"]:
     """Return states of one trial as they look with the world's fixed factors.
 
     Args:
-        world: an arm with the factors fixed; its own state becomes one of these.
-        states: simulator states of this world, the start first. All get the same clutter, drawn from the start.
+        world: an arm with the factors fixed; its own state becomes one of these where clutter is asked for.
+        states: simulator states of this world, the start first. All get the same clutter, drawn from the start; fewer things
+            than asked for where the desk is too full.
 
     Raises:
-        JepaflowError: a fixed factor changes more than the look; a state is not this world's.
+        JepaflowError: a fixed factor changes more than the look, or is a colour that others depend on; a state is not this
+            world's.
     """
-    fixed = world.factors.fixed
+    fixed, layout = world.factors.fixed, world.rules.layout
     for name in fixed:
         if name not in OF_LOOK:
             raise JepaflowError(
                 f"{name} changes more than the look of a state that is given. Fix only: {', '.join(OF_LOOK)}."
             )
+        if name in ("object.color", "bin.color") and max(layout.cubes, layout.bins) > 1:
+            raise JepaflowError(
+                f"{world.rules.name} has several cubes or bins, and what is asked for hangs on their colours: {name} cannot be changed in "
+                "a state that is given. Fix another factor."
+            )
     new = np.array(states, dtype=np.float32)
+    if new.shape[1:] != (len(world.state_names),):
+        raise JepaflowError(
+            f"a state of {world.arm.name}/{world.rules.name} is {len(world.state_names)} numbers, these are {new.shape[1:]}. Give states "
+            "that get_state returned in this very world."
+        )
     at = {name: i for i, name in enumerate(world.state_names)}
-    for name, number in (factor_look(world.desk, fixed) | _coloured(world, new[0])).items():
-        new[:, at[name]] = number
+    numbers = factor_look(world.desk, fixed)
+    for factor, what in (("object.color", "cube0"), ("bin.color", "bin0")):
+        if factor in fixed:
+            numbers |= dict(zip([f"{what}_{part}" for part in ("red", "green", "blue")], PALETTE[fixed[factor]]))
     if "distractors" in fixed:
         _clutter(world, new)
+    for name, number in numbers.items():
+        new[:, at[name]] = number
     return new
 
 
-def _coloured(world: ArmEnv, state: np.ndarray) -> dict[str, float]:
-    """Return the numbers of the fixed colours: of the first cube and all that are coloured like it, of the first bin."""
-    fixed = world.factors.fixed
-    found: dict[str, float] = {}
-    told = dict(zip(world.state_names, state.tolist(), strict=True))
-    for factor, what, count in (
-        ("object.color", "cube", world.rules.layout.cubes),
-        ("bin.color", "bin", world.rules.layout.bins),
-    ):
-        if factor not in fixed:
-            continue
-        now = [tuple(told[f"{what}{i}_{part}"] for part in ("red", "green", "blue")) for i in range(count)]
-        for i in (i for i in range(count) if now[i] == now[0] and (what == "cube" or i == 0)):
-            found |= dict(zip([f"{what}{i}_{part}" for part in ("red", "green", "blue")], PALETTE[fixed[factor]]))
-    return found
-
-
-def _clutter(world: ArmEnv, states: np.ndarray) -> None:
+def _clutter(world: ArmEnv, states: Float32[np.ndarray, "k n"]) -> None:
     """Put the same distractors into all states: clear of what lies in any, of the hand and of its straight way."""
-    desk = world.desk
-    taken, hands = [], []
+    desk, rng = world.desk, np.random.default_rng(zlib.crc32(states[0].tobytes()))
+    keep, hands = [], []
     for state in states:
         world.set_state(state)
-        taken += [desk.cube(i)[:2].copy() for i in range(desk.layout.cubes)]
+        keep += [desk.cube(i)[:2].copy() for i in range(desk.layout.cubes)]
         hands.append(desk.tcp()[:2].copy())
-    world.set_state(states[0])
     for one, other in zip(hands, hands[1:] or hands):
-        taken += [one + share * (other - one) for share in np.linspace(0, 1, 7)]
+        keep += [one + share * (other - one) for share in np.linspace(0, 1, 7)]
     if desk.layout.marker:
-        taken.append(desk.place("marker")[:2].copy())
-    clutter(desk, world.factors.fixed["distractors"], taken, np.random.default_rng(zlib.crc32(states[0].tobytes())))
+        keep.append(desk.place("marker")[:2].copy())
     bodies = [int(desk.model.body(f"distractor{i}").mocapid[0]) for i in range(DISTRACTORS)]
-    first = world.state_names.index("mocap_pos_0")
-    turns = world.state_names.index("mocap_quat_0")
-    for body in bodies:
-        states[:, first + 3 * body : first + 3 * body + 3] = desk.data.mocap_pos[body]
-        states[:, turns + 4 * body : turns + 4 * body + 4] = desk.data.mocap_quat[body]
+    places, turns = (world.state_names.index(f"mocap_{what}_0") for what in ("pos", "quat"))
+    for _ in range(TRIES):
+        world.set_state(states[0])
+        clutter(desk, world.factors.fixed["distractors"], list(keep), rng)
+        for body in bodies:
+            states[:, places + 3 * body : places + 3 * body + 3] = desk.data.mocap_pos[body]
+            states[:, turns + 4 * body : turns + 4 * body + 4] = desk.data.mocap_quat[body]
+        if not any(_touched(world, state) for state in states):
+            return  # the arm's elbow is not on the hand's straight way, and may have been
+
+
+def _touched(world: ArmEnv, state: np.ndarray) -> bool:
+    """Return whether a distractor touches anything but the table in a state."""
+    world.set_state(state)
+    desk = world.desk
+    mine = [desk.model.body(f"distractor{i}").id for i in range(DISTRACTORS)]
+    pairs = desk.data.contact.geom[: desk.data.ncon]
+    ours = np.isin(desk.model.geom_bodyid[pairs], mine).any(1)
+    return bool((ours & ~(pairs == desk.model.geom("table").id).any(1)).any())

@@ -55,9 +55,30 @@ def test_clutter_is_the_same_from_start_to_goal_and_touches_nothing() -> None:
 
 
 def test_what_is_no_look_is_refused() -> None:
-    world = ArmEnv(task="push", image_size=16, fix={"object.size": 1.2})
-    with pytest.raises(JepaflowError, match=r"object\.size changes more than the look"):
-        dress(world, world.get_state()[None])
+    for task, name, value, message in (
+        ("push", "object.size", 1.2, r"object\.size changes more than the look"),
+        ("sort", "object.color", "blue", "sort has several cubes or bins"),
+        ("place", "bin.color", "red", "place has several cubes or bins"),
+    ):
+        world = ArmEnv(task=task, image_size=16, fix={name: value})
+        with pytest.raises(JepaflowError, match=message):
+            dress(world, world.get_state()[None])
+    world = ArmEnv(task="push", image_size=16, fix={"light.level": 0.2})
+    with pytest.raises(JepaflowError, match="a state of so101/push is"):
+        dress(world, np.zeros((2, 5)))
+
+
+def test_clutter_gives_way_to_the_whole_arm() -> None:
+    """In two of these trials the first draw touches the arm beside the hand's way."""
+    trials = load_protocol("so101/far_reach_50").first(100).dressed(["distractors=3"])
+    world = ArmEnv(task="reach", image_size=16)
+    clutter = [world.desk.model.body(f"distractor{i}").id for i in range(DISTRACTORS)]
+    table = world.desk.model.geom("table").id
+    for state in np.concatenate([trials.starts, trials.goals]):
+        world.set_state(state)
+        pairs = world.desk.data.contact.geom[: world.desk.data.ncon]
+        ours = np.isin(world.desk.model.geom_bodyid[pairs], clutter).any(1)
+        assert not (ours & ~(pairs == table).any(1)).any()
 
 
 def test_trials_in_another_look() -> None:
@@ -73,5 +94,7 @@ def test_trials_in_another_look() -> None:
     ):
         with pytest.raises(JepaflowError, match=message):
             trials.dressed([fix])
+    with pytest.raises(JepaflowError, match=r"light\.level is fixed twice"):
+        trials.dressed(["light.level=0.2", "light.level=0.3"])
     with pytest.raises(JepaflowError, match="no cameras, factors or models"):
         load_protocol("two_room_25").dressed(["light.level=0.25"])
