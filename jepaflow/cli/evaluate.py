@@ -176,10 +176,8 @@ def _trials(args: Args, trained: Run, index: int) -> list[Trials]:
 def _name(args: Args, trials: Trials) -> str:
     """Return the rows' name where none is given."""
     if args.protocol is None:
-        name = f"{args.env}/success@{args.offset}"
-    else:
-        name = f"plan/{args.protocol.rpartition('/')[2]}/{args.solver.kind}"
-    return "/".join([name, *args.fix])
+        return "/".join([args.env, *args.fix, f"success@{args.offset}"])
+    return "/".join(["plan", args.protocol.rpartition("/")[2], *args.fix, args.solver.kind])
 
 
 def _seconds(text: str | None) -> float | None:

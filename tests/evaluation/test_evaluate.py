@@ -141,3 +141,26 @@ def test_a_behaviour_clone_is_a_floor_where_there_is_one(
     assert run(Args((folder,), episodes=2, budget=6, solver=SOLVER, json=figures)) == 0
     first = json.loads(figures.read_text())["rows"][0]
     assert 0.0 <= first["floors"]["clone"] <= 1.0
+
+
+def test_another_look_is_told_and_one_that_nobody_sees_refused(
+    tmp_path: Path, tiny: JEPAConfig, two_room_store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run(tmp_path / "arm", tmp_path / "gone.h5", replace(tiny, action_dim=6, cameras=("pixels",)))
+    figures = tmp_path / "figures.json"
+    args = Args((folder,), protocol="so101/reach_25", episodes=2, seeds=1, solver=SOLVER, rate=None, json=figures)
+    assert run(replace(args, fix=("light.level=0.2", "camera.laptop=0.02,0,0"))) == 0
+    assert "light.level=0.2" in capsys.readouterr().out
+    rows = json.loads(figures.read_text())["rows"]
+    assert [row["name"] for row in rows[:2]] == [
+        f"plan/reach_25/light.level=0.2/camera.laptop=0.02,0,0/cem{end}" for end in ("", "_end")
+    ]
+    assert "light.level=0.2, camera.laptop=0.02,0,0" in rows[0]["note"] and rows[0]["ceilings"]["replay"] == 1.0
+    for fix, message in (
+        ("camera.phone=0.02,0,0", "looks through laptop, not through phone"),
+        ("light=1", "no factor"),
+    ):
+        with pytest.raises(JepaflowError, match=message):
+            run(replace(args, fix=(fix,)))
+    with pytest.raises(JepaflowError, match="no cameras, factors or models"):
+        run(Args((make_run(tmp_path / "two", two_room_store.path, tiny),), episodes=2, fix=("light.level=0.2",)))
