@@ -119,7 +119,7 @@ def tell_success(outcome: Outcome, success: tuple[str, int] | None) -> Outcome:
     """
     if success is None:
         return outcome
-    row = next(row for row in reversed(outcome.rows) if row.name.endswith(("/success", "/success@1")))
+    row = next(row for row in outcome.rows if row.name.endswith(("/success", "/success@1")))
     names = {"random": "random actions", "random_hold": "held ones", "still": "doing nothing"}
     names["unguided"] = "the planner's first guess without a model"
     floors = ", ".join(f"{names[name]} {number(value)}" for name, value in row.floors.items())
