@@ -31,7 +31,7 @@ def draw_density(outcome: Outcome) -> dict[str, bytes]:
     for ax in axes[len(shown) + 2 :]:
         ax.set_axis_off()
     for ax in (axes[0], *(axes[i] for i, name in enumerate(shown) if name == "success@1")):
-        ax.legend(frameon=False, fontsize=8, loc="lower right")
+        ax.legend(fontsize=8, loc="lower right", edgecolor="none", framealpha=0.9)
     figure.suptitle(outcome.title, fontsize=11, color=INK)
     return {"density": png(figure)}
 
