@@ -61,12 +61,15 @@ def test_a_residual_of_zero_is_the_prior(flows: Flows) -> None:
     assert np.array_equal(ends, np.repeat(GOALS, 50))
 
 
-@pytest.mark.parametrize(("log_z", "steps", "most"), [(False, 500, 0.02), (True, 150, 0.06)])
-def test_it_converges_to_the_enumerated_posterior(flows: Flows, log_z: bool, steps: int, most: float) -> None:
+# At the rate 1e-2 a distance of 0.005 to 0.026 is left, by the rounding of the processor; at 5e-3 about 0.010.
+@pytest.mark.parametrize(("log_z", "steps", "rate", "most"), [(False, 600, 5e-3, 0.02), (True, 150, 1e-2, 0.06)])
+def test_it_converges_to_the_enumerated_posterior(
+    flows: Flows, log_z: bool, steps: int, rate: float, most: float
+) -> None:
     posterior, tasks = fresh(flows, log_z), tasks_of(flows)
     untrained = [tv(posterior, flows, tasks, k)[0] for k in range(2)]
     reward = Counted(REWARD, tasks)
-    train_rtb(posterior, reward, RTBConfig(steps, 2, 64, prior_share=0.25, pool=2000, lr=1e-2))
+    train_rtb(posterior, reward, RTBConfig(steps, 2, 64, prior_share=0.25, pool=2000, lr=rate))
     for k in range(2):
         found, mass = tv(posterior, flows, tasks, k)
         assert mass == pytest.approx(1, abs=1e-4)
