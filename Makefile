@@ -13,7 +13,7 @@ paper: $(VENV)/installed
 	$(BIN)/python scripts/paper_gpu.py $(PAPER)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
