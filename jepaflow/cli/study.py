@@ -294,9 +294,9 @@ def _typed(args: Published) -> list[str]:
     """The words of the command that matter to its results: not how many runs at a time, or where."""
     words, kept = iter(sys.argv[1:]), []
     for word in words:
-        if Path(word).is_absolute() and word.endswith(".h5"):
-            word = Path(word).name  # a store of this machine: as `recipe` tells it
-        flag, glued, _ = word.partition("=")
+        flag, glued, value = word.partition("=")
+        if (path := Path(value if glued else word)).is_absolute() and path.suffix == ".h5":
+            word = f"{flag}={path.name}" if glued else path.name  # a store of this machine: as `recipe` tells it
         if flag in ("--runs", "--ray", "--workers", "--gpu-fraction", "--threads"):
             if not glued:
                 next(words, None)
